@@ -1,0 +1,57 @@
+// Package vfs is the seam between Ballast and a disk: everything that a volume
+// keeps is read, written and synced through it, so that a disk that loses power
+// or fails at its n-th call can stand in for the real one.
+//
+// # Contract
+//
+//	D1  What Sync has returned nil for survives a power cut; nothing else must.
+//	D2  A name survives a power cut once SyncDir of its folder has returned nil.
+//	D3  A 512-byte sector is written whole or not at all; a larger write may be torn.
+//	D4  After a failed Sync the caller must take every unsynced write to that
+//	    file as lost, whatever a later Sync returns.
+//
+// # Concurrency
+//
+// An [FS] and its [File]s are safe for concurrent use.
+package vfs
+
+import "io"
+
+// FS is a tree of folders. Names are slash-separated and relative to its root;
+// a name that leads out of the root is refused.
+type FS interface {
+	// Create makes an empty file, or fails with [io/fs.ErrExist].
+	Create(name string) (File, error)
+	// Open opens an existing file for reading and writing.
+	Open(name string) (File, error)
+	// Rename moves a file within one folder, replacing any file at newname.
+	Rename(oldname, newname string) error
+	// Remove deletes a file or an empty folder.
+	Remove(name string) error
+	// Mkdir makes a folder; one that is there already is no error.
+	Mkdir(name string) error
+	// List returns the names in a folder, sorted.
+	List(dir string) ([]string, error)
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+}
+
+// File is an open file. It has no seek position.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Sync makes the file's bytes and length durable.
+	Sync() error
+	// Truncate sets the file's length in bytes; new bytes read as zeros.
+	Truncate(size int64) error
+	// Allocate reserves disk space for a range within the length, so that
+	// writes to it cannot fail for want of space. Bytes stay as they are.
+	Allocate(off, n int64) error
+	// Punch makes a range read as zeros and gives its disk space back.
+	Punch(off, n int64) error
+	// Size returns the file's length in bytes.
+	Size() (int64, error)
+	// Allocated returns how many bytes of disk space the file holds.
+	Allocated() (int64, error)
+}
