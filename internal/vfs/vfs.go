@@ -45,9 +45,6 @@ type File interface {
 	Sync() error
 	// Truncate sets the file's length in bytes; new bytes read as zeros.
 	Truncate(size int64) error
-	// Allocate reserves disk space for a range within the length, so that
-	// writes to it cannot fail for want of space. Bytes stay as they are.
-	Allocate(off, n int64) error
 	// Punch makes a range read as zeros and gives its disk space back.
 	Punch(off, n int64) error
 	// Size returns the file's length in bytes.
