@@ -86,10 +86,16 @@ type diskFile struct{ *os.File }
 // nobody reads and which would cost a commit of the disk's journal.
 func (f *diskFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
+// Punch asks again when a signal interrupts it; nothing was claimed then.
 func (f *diskFile) Punch(off, n int64) error {
-	return f.control("punch", func(fd int) error {
-		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
-	})
+	for {
+		err := f.control("punch", func(fd int) error {
+			return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		})
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func (f *diskFile) Size() (int64, error) {
@@ -106,19 +112,14 @@ func (f *diskFile) Allocated() (int64, error) {
 	return st.Blocks * 512, err
 }
 
-// control makes a system call on the file, once more as long as a signal
-// interrupts it; nothing was done then.
+// control makes a system call on the file.
 func (f *diskFile) control(op string, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
-	err = conn.Control(func(fd uintptr) {
-		for failed = unix.EINTR; errors.Is(failed, unix.EINTR); {
-			failed = call(int(fd))
-		}
-	})
+	err = conn.Control(func(fd uintptr) { failed = call(int(fd)) })
 	if failed != nil {
 		return &fs.PathError{Op: op, Path: f.Name(), Err: failed}
 	}
