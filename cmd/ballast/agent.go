@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/agent"
+)
+
+func newAgent(c *cli) *cobra.Command {
+	var cfg agent.Config
+	var node, file string
+	var logJSON, verbose bool
+	cmd := &cobra.Command{
+		Use:   "agent [--data DIR] [--config FILE]",
+		Short: "run this node: volume driver, records, engines",
+		Long: `Run this node's agent in the foreground: the Docker volume driver, the volume
+records and the engines. It can stop and start at any time; attached volumes keep
+working without it and are taken over by the next agent.
+
+Every option but --config can stand in the configuration file, which is TOML:
+
+  data = "/srv/ballast"
+  node = "n1"
+
+An option on the command line wins. An unknown key is refused.`,
+		Example:           "  ballast agent\n  ballast agent --data /srv/ballast --node n1\n  ballast agent --config /etc/ballast.toml",
+		Args:              operands(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readConfig(file, cmd.LocalNonPersistentFlags()); err != nil {
+				return err
+			}
+			cfg.Node = ballast.NodeID(node)
+			cfg.Version = buildVersion()
+			cfg.Log = newLog(c.stderr, logJSON, verbose)
+			return agent.Run(cmd.Context(), cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.DataDir, "data", agent.DefaultDataDir, "keep everything in `DIR`; the agent's socket is DIR/agent.sock")
+	f.StringVar(&node, "node", "", "the `NAME` of this node (default the host name)")
+	f.StringVar(&cfg.DockerSocket, "docker-socket", agent.DefaultDockerSocket, "ask the Docker Engine at `PATH` who uses a volume; \"\": ask nobody")
+	f.StringVar(&cfg.PluginSocket, "plugin-socket", agent.DefaultPluginSocket, "serve the Docker volume driver at `PATH`; \"\": no driver")
+	f.DurationVar(&cfg.TrashKeep, "trash-keep", agent.DefaultTrashKeep, "keep removed volumes for `TIME`")
+	f.BoolVar(&logJSON, "log-json", false, "write the log as JSON")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log what only a developer wants to know, too")
+	f.StringVar(&file, "config", "", "read options from `FILE`")
+	return cmd
+}
+
+// readConfig sets every flag that the file names and the command line does not.
+func readConfig(file string, flags *pflag.FlagSet) error {
+	if file == "" {
+		return nil
+	}
+	var settings map[string]any
+	if _, err := toml.DecodeFile(file, &settings); err != nil {
+		return usagef("read configuration %s: %w", file, err)
+	}
+	for key, value := range settings {
+		known := configKeys(flags)
+		if !slices.Contains(known, key) {
+			return usagef("read configuration %s: unknown key %q%s (known are %s)", file, key, didYouMean(key, known), strings.Join(known, ", "))
+		}
+		if flags.Changed(key) {
+			continue
+		}
+		if err := flags.Set(key, fmt.Sprint(value)); err != nil {
+			return usagef("read configuration %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// configKeys are the flags that a configuration file may set.
+func configKeys(flags *pflag.FlagSet) []string {
+	var keys []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && f.Name != "help" {
+			keys = append(keys, f.Name)
+		}
+	})
+	return keys
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ballast-io/ballast/internal/api/ballastv1"
+)
+
+func newStatus(c *cli) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "show this node's health and what it holds",
+		Long: `Show this node's health and what it holds: what is wrong, since when, what it means
+for the data, what to type next. It exits with 0 when the agent answers; whether
+all is well is in the answer.`,
+		Example:           "  ballast status\n  ballast status --json | jq -e '.conditions == []'",
+		Args:              operands(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := ask(cmd.Context(), askLimit, c.agent().node.Status, &ballastv1.StatusRequest{})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(c.stdout, toStatusJSON(s))
+			}
+			return c.printStatus(s)
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (c *cli) printStatus(s *ballastv1.StatusResponse) error {
+	records, healthy := "ready", "all is well"
+	if !s.GetRecordsReady() {
+		records = "not ready: known volumes are served, nothing can be created or removed yet"
+	}
+	if n := len(s.GetConditions()); n > 0 {
+		healthy = count(n, "thing") + " to look at"
+	}
+	err := table(c.stdout, [][]string{
+		{"node", fmt.Sprintf("%s, ballast %s, started %s", s.GetNode(), s.GetVersion(), or(ago(c.now(), s.GetStartedAt().AsTime()), "-"))},
+		{"health", healthy},
+		{"records", records},
+		{"volumes", fmt.Sprintf("%d, %d attached", s.GetVolumes(), s.GetAttached())},
+		{"data", fmt.Sprintf("%s, %s of %s free", s.GetDataDir(), size(s.GetDiskFreeBytes()), size(s.GetDiskSizeBytes()))},
+	})
+	c.printConditions(c.stdout, s.GetConditions())
+	return err
+}
+
+type statusJSON struct {
+	Node          string          `json:"node"`
+	Version       string          `json:"version"`
+	StartedAt     *time.Time      `json:"started_at"`
+	RecordsReady  bool            `json:"records_ready"`
+	Volumes       uint32          `json:"volumes"`
+	Attached      uint32          `json:"attached"`
+	DataDir       string          `json:"data_dir"`
+	DiskFreeBytes uint64          `json:"disk_free_bytes"`
+	DiskSizeBytes uint64          `json:"disk_size_bytes"`
+	Conditions    []conditionJSON `json:"conditions"`
+}
+
+func toStatusJSON(s *ballastv1.StatusResponse) statusJSON {
+	return statusJSON{
+		Node: s.GetNode(), Version: s.GetVersion(), StartedAt: toTime(s.GetStartedAt()), RecordsReady: s.GetRecordsReady(),
+		Volumes: s.GetVolumes(), Attached: s.GetAttached(),
+		DataDir: s.GetDataDir(), DiskFreeBytes: s.GetDiskFreeBytes(), DiskSizeBytes: s.GetDiskSizeBytes(),
+		Conditions: conditionsJSON(s.GetConditions()),
+	}
+}

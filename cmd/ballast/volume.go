@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/ballast-io/ballast/internal/api/ballastv1"
+)
+
+func newVolume(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "volume",
+		Short: "create, list, grow, remove and restore volumes",
+		Long: `Manage volumes. What Docker can do with a volume it does without these commands:
+"docker volume create -d ballast db", "docker volume rm db".`,
+		Args: cobra.ArbitraryArgs,
+		RunE: group,
+	}
+	cmd.AddCommand(
+		newVolumeCreate(c),
+		newVolumeLs(c),
+		newVolumeInspect(c),
+		newVolumeResize(c),
+		newVolumeRm(c),
+		newVolumeRestore(c),
+		newVolumeAttach(c),
+		newVolumeDetach(c),
+	)
+	return cmd
+}
+
+// ask sends one request to the agent and waits for the answer, at most for limit.
+func ask[Req, Res any](ctx context.Context, limit time.Duration,
+	call func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req,
+) (*Res, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	res, err := call(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg, nil
+}
+
+// explainName turns the agent's "not found" for a volume into what the user can
+// do about it: a name that was probably meant, or the trash.
+func (c *cli) explainName(ctx context.Context, name string, err error) error {
+	if connect.CodeOf(err) != connect.CodeNotFound {
+		return err
+	}
+	f := &failure{
+		code: exitNotFound,
+		err:  fmt.Errorf("no such volume %q%s", name, didYouMean(name, c.volumeNames(ctx, false))),
+		hint: `try "ballast volume ls"`,
+	}
+	if v := c.inTrash(ctx, name); v != nil {
+		f.err = fmt.Errorf("no such volume %q; it was removed %s", name, ago(c.now(), v.GetRemovedAt().AsTime()))
+		f.hint = fmt.Sprintf("get it back with %q", "ballast volume restore "+name)
+	}
+	return f
+}
+
+// explainTrash is explainName for what is looked for in the trash.
+func (c *cli) explainTrash(ctx context.Context, name string, err error) error {
+	if connect.CodeOf(err) != connect.CodeNotFound {
+		return err
+	}
+	return &failure{
+		code: exitNotFound,
+		err:  fmt.Errorf("no volume %q in the trash%s", name, didYouMean(name, c.volumeNames(ctx, true))),
+		hint: `try "ballast volume ls --trash"`,
+	}
+}
+
+// inTrash returns the removed volume of that name, nil where there is none or
+// the agent does not say.
+func (c *cli) inTrash(ctx context.Context, name string) *ballastv1.Volume {
+	res, err := ask(ctx, askLimit, c.agent().volumes.List, &ballastv1.ListRequest{Trash: true})
+	if err != nil {
+		return nil
+	}
+	for _, v := range res.GetVolumes() {
+		if v.GetName() == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// each carries out do for every name, tells about each failure and returns the
+// first: one volume that is in use does not keep the others from being removed.
+func (c *cli) each(ctx context.Context, names []string, do func(name string) error) error {
+	var first error
+	for _, name := range names {
+		err := do(name)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		case first == nil:
+			first = err
+		default:
+			report(ctx, c.stderr, err)
+		}
+	}
+	return first
+}
+
+// isInUse says whether the agent refused because somebody holds the volume.
+func isInUse(err error) bool {
+	var wire *connect.Error
+	return errors.As(err, &wire) && wire.Code() == connect.CodeFailedPrecondition
+}

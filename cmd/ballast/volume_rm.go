@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ballast-io/ballast/internal/api/ballastv1"
+)
+
+func newVolumeRm(c *cli) *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:     "rm NAME... [--dry-run]",
+		Aliases: []string{"remove"},
+		Short:   "move volumes that nobody uses to the trash",
+		Long: `Move volumes that nobody uses to the trash. They keep their disk space there, and
+"ballast volume restore" gets them back until the trash gives them up.`,
+		Example:           "  ballast volume rm db\n  ballast volume rm --dry-run db",
+		Args:              oneOrMore("NAME"),
+		ValidArgsFunction: c.completeVolumes(1<<10, false),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.each(cmd.Context(), args, func(name string) error {
+				if dryRun {
+					return c.planRemove(cmd, name)
+				}
+				return c.remove(cmd, name)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would happen and change nothing")
+	return cmd
+}
+
+func (c *cli) remove(cmd *cobra.Command, name string) error {
+	res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Remove, &ballastv1.RemoveRequest{Name: name})
+	switch {
+	case isInUse(err):
+		explained := explain(err)
+		explained.hint = fmt.Sprintf("see who holds it with %q", "ballast volume inspect "+name)
+		return explained
+	case err != nil:
+		return c.explainName(cmd.Context(), name, err)
+	}
+	until := "until the trash is emptied"
+	if res.GetKeptUntil() != nil {
+		at := res.GetKeptUntil().AsTime()
+		until = fmt.Sprintf("until %s (%s)", at.Format(time.RFC1123), ago(c.now(), at))
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s is in the trash, %s\nget it back with: ballast volume restore %s\n", name, until, name)
+	return err
+}
+
+func (c *cli) planRemove(cmd *cobra.Command, name string) error {
+	res, err := ask(cmd.Context(), askLimit, c.agent().volumes.Inspect, &ballastv1.InspectRequest{Name: name})
+	if err != nil {
+		return c.explainName(cmd.Context(), name, err)
+	}
+	v := res.GetVolume()
+	if len(v.GetHolders()) > 0 {
+		return &failure{exitRefused, fmt.Errorf("volume %q would not be removed: it is in use by %s", name, strings.Join(v.GetHolders(), ", ")), ""}
+	}
+	_, err = fmt.Fprintf(c.stdout, "would move %s (%s, %s used, %s) to the trash\n", name, size(v.GetSizeBytes()), size(v.GetUsedBytes()), v.GetState())
+	return err
+}
