@@ -32,10 +32,12 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 
 // helpLine is what shows the help of cmd.
 func helpLine(cmd *cobra.Command) string {
-	if rest := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()); rest != "" {
-		return cmd.Root().Name() + " help" + rest
-	}
-	return cmd.Root().Name() + " help"
+	return strings.TrimSpace(cmd.Root().Name() + " help " + shortPath(cmd))
+}
+
+// shortPath is the path of cmd without the name of the program.
+func shortPath(cmd *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()), " ")
 }
 
 // operands demands exactly the named operands.
@@ -59,12 +61,12 @@ func oneOrMore(name string) cobra.PositionalArgs {
 }
 
 func missing(cmd *cobra.Command, name string) error {
-	return &failure{exitUsage, fmt.Errorf("%s: %s is missing", cmd.CommandPath(), name), "usage: " + commandLine(cmd)}
+	return &failure{exitUsage, fmt.Errorf("%s: %s is missing", shortPath(cmd), name), "usage: " + commandLine(cmd)}
 }
 
 func noMore(cmd *cobra.Command, extra []string) error {
 	if len(extra) == 0 {
 		return nil
 	}
-	return &failure{exitUsage, fmt.Errorf("%s: %q is one argument too many", cmd.CommandPath(), extra[0]), "usage: " + commandLine(cmd)}
+	return &failure{exitUsage, fmt.Errorf("%s: %q is one argument too many", shortPath(cmd), extra[0]), "usage: " + commandLine(cmd)}
 }

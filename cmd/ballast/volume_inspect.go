@@ -96,8 +96,8 @@ func engineRows(e *ballastv1.EngineStatus) [][]string {
 		{"records", fmt.Sprintf("last %d, durable %d, committed %d, applied %d",
 			e.GetLastLsn(), e.GetDurableLsn(), e.GetCommittedLsn(), e.GetAppliedLsn())},
 		{"log", fmt.Sprintf("%s of %s waits to be applied", size(e.GetLogBytes()), size(e.GetLogCapacityBytes()))},
-		{"since attach", fmt.Sprintf("%s (%s), %s (%s), %s",
-			count(e.GetReads(), "read"), size(e.GetReadBytes()), count(e.GetWrites(), "write"), size(e.GetWrittenBytes()), count(e.GetFlushes(), "flush"))},
+		{"since attach", fmt.Sprintf("%s (%s), %s (%s), flushed %d times",
+			count(e.GetReads(), "read"), size(e.GetReadBytes()), count(e.GetWrites(), "write"), size(e.GetWrittenBytes()), e.GetFlushes())},
 	}
 	if e.GetError() != "" {
 		rows = append(rows, []string{"error", e.GetError()})
