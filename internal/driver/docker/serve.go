@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -50,7 +51,11 @@ func (d *Driver) refuse(w http.ResponseWriter, op operation, req request, err er
 		d.log.Warn("docker call dropped: nothing is known yet", "call", op.path, "volume", req.Name, "error", err)
 		panic(http.ErrAbortHandler)
 	}
-	d.log.Info("docker call refused", "call", op.path, "volume", req.Name, "error", err)
+	level := slog.LevelInfo
+	if op.sure {
+		level = slog.LevelDebug // the Engine asks every driver for every name
+	}
+	d.log.Log(context.Background(), level, "docker call refused", "call", op.path, "volume", req.Name, "error", err)
 	if err := reply(w, http.StatusOK, response{Err: err.Error()}); err != nil {
 		d.log.Warn("docker did not take the answer", "call", op.path, "volume", req.Name, "error", err)
 	}
