@@ -1,0 +1,187 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ballast-io/ballast"
+)
+
+const foldBytes = 1 << 20 // how much of the image is written in one piece
+
+// errInterrupted ends a round before its end. What it did so far does no harm,
+// and is done again.
+var errInterrupted = errors.New("folding was interrupted")
+
+// pauser is told how many bytes were folded, and may wait or fail with
+// errInterrupted.
+type pauser func(folded int) error
+
+// round folds everything that is in the log now into the image: one frozen
+// generation, in the order of blocks. The caller holds applying.
+//
+// The order is what keeps V2 and V3: the generation is committed before the
+// image is touched, the image is durable before the applied LSN moves, and the
+// segments are let go last.
+func (v *Volume) round(pause pauser) error {
+	if !v.freeze() {
+		return nil
+	}
+	if err := v.Flush(); err != nil {
+		return err
+	}
+	if err := v.fold(pause); err != nil {
+		return v.setback(fmt.Errorf("fold log into image: %w", err))
+	}
+	if err := v.image.Sync(); err != nil {
+		return v.poison(fmt.Errorf("sync image: %w", err))
+	}
+	if err := v.chunks.store(); err != nil {
+		return v.setback(err)
+	}
+	if err := v.storeDescriptor(func(d *descriptor) { d.Applied = v.frozen.last }); err != nil {
+		return v.setback(err)
+	}
+	v.finishRound()
+	return nil
+}
+
+// freeze sets the present generation aside for folding, unless an earlier one
+// is not done yet. It reports whether there is one to fold.
+func (v *Volume) freeze() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.frozen == nil && !v.active.isEmpty() {
+		v.frozen, v.active = v.active, newGeneration(v.active.last+1)
+		v.frozen.end = v.log.tailPosition()
+	}
+	return v.frozen != nil
+}
+
+func (v *Volume) finishRound() {
+	used, err := v.image.Allocated()
+	v.counters.rounds.Add(1)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err == nil {
+		v.imageUsed = used
+	}
+	v.applied = v.frozen.last
+	v.log.release(v.frozen.end)
+	v.frozen = nil
+	v.fullSince = time.Time{}
+}
+
+// setback sorts a failure of the background's work: on a full disk nothing was
+// claimed and it is tried again when there is room, an interruption means
+// nothing, and anything else ends the volume.
+func (v *Volume) setback(err error) error {
+	if errors.Is(err, errInterrupted) {
+		return err
+	}
+	if !isFull(err) {
+		return v.poison(err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fullSince.IsZero() {
+		v.fullSince = time.Now()
+		v.opts.Log.Warn("disk full, log is kept", "volume", v.id, "error", err)
+	}
+	return err
+}
+
+// fold brings the image to the frozen generation.
+func (v *Volume) fold(pause pauser) error {
+	for _, x := range v.frozen.zeros {
+		v.changed(x, v.frozen.last)
+		if err := v.image.Punch(int64(x.first)*blockSize, int64(x.end-x.first)*blockSize); err != nil {
+			return err
+		}
+	}
+	blocks := v.frozen.sorted()
+	buf := make([]byte, foldBytes)
+	for len(blocks) > 0 {
+		n := runLength(blocks, len(buf)/blockSize)
+		if err := v.foldRun(blocks[:n], buf[:n*blockSize]); err != nil {
+			return err
+		}
+		if err := pause(n * blockSize); err != nil {
+			return err
+		}
+		blocks = blocks[n:]
+	}
+	return nil
+}
+
+// runLength is how many of the first blocks follow one another, at most limit.
+func runLength(blocks []ballast.Block, limit int) int {
+	n := 1
+	for n < min(len(blocks), limit) && blocks[n] == blocks[n-1]+1 {
+		n++
+	}
+	return n
+}
+
+// foldRun copies blocks that follow one another from the log to the image.
+func (v *Volume) foldRun(blocks []ballast.Block, buf []byte) error {
+	for done := 0; done < len(blocks); {
+		pos := v.frozen.blocks[blocks[done]]
+		n := 1
+		for done+n < len(blocks) && v.frozen.blocks[blocks[done+n]] == pos+position(n) {
+			n++
+		}
+		if err := v.readLog(buf[done*blockSize:(done+n)*blockSize], pos); err != nil {
+			return err
+		}
+		done += n
+	}
+	v.changed(extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}, v.frozen.last)
+	_, err := v.image.WriteAt(buf, int64(blocks[0])*blockSize)
+	return err
+}
+
+// readLog reads blocks of one record, which lie in one segment. No segment that
+// the frozen generation needs is let go while applying is held.
+func (v *Volume) readLog(p []byte, pos position) error {
+	v.mu.RLock()
+	seg := v.log.segmentOf(pos)
+	v.mu.RUnlock()
+	return seg.readBlocks(p, pos)
+}
+
+func (v *Volume) changed(x extent, lsn ballast.LSN) {
+	const blocksPerChunk = ballast.ChunkSize / blockSize
+	for c := x.first / blocksPerChunk; c*blocksPerChunk < x.end; c++ {
+		v.chunks.changed(int(c), lsn)
+	}
+}
+
+// fullSpeed never waits.
+func fullSpeed(int) error { return nil }
+
+// paced folds as slowly as the room that is left in the log allows, so that
+// folding takes as little of the disk as it can from whoever uses the volume.
+func (v *Volume) paced(ctx context.Context) pauser {
+	return func(folded int) error {
+		v.mu.RLock()
+		rate := foldRate(v.logBytes(), v.opts.LogCapacity)
+		v.mu.RUnlock()
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if rate == 0 {
+			return nil
+		}
+		nap := time.NewTimer(time.Duration(int64(time.Second) * int64(folded) / rate))
+		defer nap.Stop()
+		select {
+		case <-nap.C:
+			return nil
+		case <-ctx.Done():
+			return errInterrupted
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+// Report is what [Check] found.
+type Report struct {
+	Identity
+	Epoch    ballast.Epoch
+	Applied  ballast.LSN // folded into the image
+	Last     ballast.LSN // the last good record
+	Segments int         // of the log, that are needed
+	Batches  int         // read and verified, as were their records
+	Records  int
+	Chunks   int // table entries verified
+	Damage   []*CorruptError
+}
+
+// Check verifies everything that the formats of the volume in dir promise, and
+// changes nothing. The volume must not be open. Damage is in the report; an
+// error says that the disk could not be read.
+func Check(fsys vfs.FS, dir string) (Report, error) {
+	var rep Report
+	d, err := loadDescriptor(fsys, dir)
+	if err != nil {
+		return rep, rep.note(fmt.Errorf("check volume in %s: %w", dir, err))
+	}
+	rep.Identity, rep.Epoch, rep.Applied = Identity{d.ID, d.Size}, d.epoch(), d.Applied
+	for _, verify := range []func(vfs.FS, string, *descriptor) error{rep.checkLog, rep.checkImage, rep.checkChunks} {
+		if err := rep.note(verify(fsys, dir, d)); err != nil {
+			return rep, fmt.Errorf("check volume in %s: %w", dir, err)
+		}
+	}
+	return rep, nil
+}
+
+// note puts damage into the report and returns any other error.
+func (rep *Report) note(err error) error {
+	if damage := (*CorruptError)(nil); errors.As(err, &damage) {
+		rep.Damage = append(rep.Damage, damage)
+		return nil
+	}
+	return err
+}
+
+func (rep *Report) checkLog(fsys vfs.FS, dir string, d *descriptor) error {
+	segs, err := openSegments(fsys, dir, d)
+	if err != nil {
+		return err
+	}
+	r := &recovery{desc: d, visit: func(*batchHeader, record) { rep.Records++ }}
+	err = r.read(segs)
+	rep.Last, rep.Segments, rep.Batches = r.next-1, len(r.segs), r.batches
+	return errors.Join(err, closeSegments(segs))
+}
+
+func (rep *Report) checkImage(fsys vfs.FS, dir string, d *descriptor) error {
+	name := path.Join(dir, imageName)
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err == nil && size < d.Size {
+		err = &CorruptError{File: name, Offset: size, Reason: fmt.Sprintf("the file ends here, the volume at %d", d.Size)}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// checkChunks also holds the table against the log: no chunk can have changed
+// after the last record.
+func (rep *Report) checkChunks(fsys vfs.FS, dir string, d *descriptor) error {
+	c, err := openChunks(fsys, dir, d.Size)
+	if err != nil {
+		return err
+	}
+	rep.Chunks = len(c.table)
+	for i, entry := range c.table {
+		if lsn := ballast.LSN(entry &^ presentBit); lsn > rep.Last {
+			err = &CorruptError{
+				File:   path.Join(dir, chunksName),
+				Offset: placeOf(i/chunksPerPage, c.turn[i/chunksPerPage]) + pageHeader + int64(i%chunksPerPage)*8,
+				Reason: fmt.Sprintf("chunk %d changed at LSN %d, the log ends at %d", i, lsn, rep.Last),
+			}
+			break
+		}
+	}
+	return errors.Join(err, c.file.Close())
+}

@@ -1,0 +1,149 @@
+package volume
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+const (
+	descriptorName = "volume.json"
+	descriptorMax  = 1 << 20 // bytes; a longer one is not ours
+)
+
+// descriptor is volume.json: what a volume is, and what of its log is settled.
+type descriptor struct {
+	Format  int              `json:"format"`
+	ID      ballast.VolumeID `json:"id"`
+	Size    int64            `json:"size"` // bytes
+	Segment int64            `json:"segment"`
+	Salt    uint64           `json:"salt,string"`
+	Applied ballast.LSN      `json:"applied"` // every record up to it is in the image
+	Durable ballast.LSN      `json:"durable"` // the log holds at least this
+	History history          `json:"history,omitempty"`
+}
+
+// envelope is the file: the descriptor's bytes and their checksum.
+type envelope struct {
+	CRC32C string          `json:"crc32c"`
+	Volume json.RawMessage `json:"volume"`
+}
+
+// epoch is the highest epoch the volume was opened under, 0 if never.
+func (d *descriptor) epoch() ballast.Epoch {
+	if len(d.History) == 0 {
+		return 0
+	}
+	return d.History[len(d.History)-1].Epoch
+}
+
+func (d *descriptor) encode() ([]byte, error) {
+	body, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(envelope{sum(body), body})
+	return append(b, '\n'), err
+}
+
+func sum(b []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)) }
+
+// decodeDescriptor refuses what encode would not write.
+func decodeDescriptor(b []byte) (*descriptor, error) {
+	var e envelope
+	if err := strict(b, &e); err != nil {
+		return nil, err
+	}
+	if e.CRC32C != sum(e.Volume) {
+		return nil, errors.New("checksum does not match")
+	}
+	var version struct{ Format int }
+	if err := json.Unmarshal(e.Volume, &version); err != nil {
+		return nil, err
+	}
+	if version.Format != FormatVersion {
+		return nil, fmt.Errorf("format version %d; this Ballast reads version %d", version.Format, FormatVersion)
+	}
+	d := new(descriptor)
+	if err := strict(e.Volume, d); err != nil {
+		return nil, err
+	}
+	return d, d.validate()
+}
+
+func (d *descriptor) validate() error {
+	switch {
+	case d.Size <= 0 || d.Size%ballast.ChunkSize != 0:
+		return fmt.Errorf("size %d is no multiple of %d", d.Size, ballast.ChunkSize)
+	case d.Segment < minSegment || d.Segment > maxSegment || d.Segment%blockSize != 0:
+		return fmt.Errorf("segment size %d", d.Segment)
+	case d.Applied > d.Durable:
+		return fmt.Errorf("applied LSN %d beyond durable LSN %d", d.Applied, d.Durable)
+	case !d.History.valid():
+		return errors.New("epochs out of order")
+	}
+	return nil
+}
+
+func strict(b []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	return dec.Decode(into)
+}
+
+func loadDescriptor(fsys vfs.FS, dir string) (*descriptor, error) {
+	name := path.Join(dir, descriptorName)
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, descriptorMax))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	d, err := decodeDescriptor(b)
+	if err != nil {
+		return nil, &CorruptError{File: name, Reason: err.Error()}
+	}
+	return d, nil
+}
+
+// store replaces the descriptor: after a power cut there is the old one or the
+// new one, and once store has returned nil, the new one.
+func (d *descriptor) store(fsys vfs.FS, dir string) error {
+	b, err := d.encode()
+	if err != nil {
+		return err
+	}
+	name := path.Join(dir, descriptorName)
+	if err := writeFile(fsys, name+".new", b); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// writeFile makes a file with these bytes, synced. Its name is not.
+func writeFile(fsys vfs.FS, name string, b []byte) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,40 @@
+// Package volume keeps one volume on one node: a log of what was written, an
+// image that the log is folded into, and the index between them.
+//
+// # A write's way
+//
+// WriteAt appends a record to the log's tail in memory, points the index at it
+// and returns: the device has a volatile cache, as disks have. Flush writes the
+// tail to the current segment in one piece, syncs it, and returns. In the
+// background a round of apply freezes the present generation of the index,
+// folds it into the image in the order of blocks, syncs the image, moves the
+// applied LSN and lets go of the segments that nobody needs any more. Open
+// reads the log from the applied LSN on and stops where it ends.
+//
+// # Invariants
+//
+//	V1  Flush returns nil only once every record whose WriteAt or Discard
+//	    returned before is on stable storage.
+//	V2  What Open finds is a prefix of the records, in the order of their LSNs,
+//	    that holds at least all that a Flush acknowledged.
+//	V3  The image holds nothing of a record that is not committed.
+//	V4  A segment is used anew only when all its records are applied.
+//	V5  The epoch of an open volume is higher than that of any earlier opening,
+//	    and the descriptor says so before the first record carries it.
+//	V6  After a failed write or sync of the log, or a failed sync of the image,
+//	    nothing is accepted any more: see [Volume.Err].
+//	V7  A record that was durable and is damaged is a [*CorruptError], never the
+//	    end of the log.
+//
+// Each is named again where the code keeps it and where a test attacks it.
+//
+// # Format
+//
+// docs/format/volume.md; testdata holds a volume of every version there was.
+// A change to the one is a change to the other.
+//
+// # Concurrency
+//
+// A [Volume] is safe for concurrent use and starts no goroutines: who opens it
+// also runs [Volume.Run]. Locks are taken in the order applying, writing, mu.
+package volume

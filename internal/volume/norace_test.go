@@ -1,0 +1,6 @@
+//go:build !race
+
+package volume
+
+// powerCuts is how many cuts TestPowerCut makes.
+const powerCuts = 100_000

@@ -1,0 +1,7 @@
+//go:build race
+
+package volume
+
+// powerCuts is how many cuts TestPowerCut makes. The race detector makes each
+// ten times as slow and finds nothing more, as only one goroutine is at work.
+const powerCuts = 5_000

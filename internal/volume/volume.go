@@ -1,0 +1,151 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+const imageName = "image"
+
+// Options say how to open a volume.
+type Options struct {
+	// Epoch is the fencing token of this opening: higher than every earlier one.
+	Epoch ballast.Epoch
+	// LogCapacity bounds the disk space of the log in bytes; 0 means 1 GiB. At
+	// least four segments are used whatever it says.
+	LogCapacity int64
+	// StallLimit is how long a write waits for a full disk before it fails.
+	StallLimit time.Duration
+	// Log receives what an operator would want in the timeline of an incident;
+	// nil discards it.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.LogCapacity == 0 {
+		o.LogCapacity = 1 << 30
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Volume is an open volume: its one writer on this node.
+type Volume struct {
+	fsys  vfs.FS
+	dir   string
+	id    ballast.VolumeID
+	opts  Options
+	image vfs.File
+
+	segmentSize int64 // bytes
+
+	counters counters
+	wake     chan struct{} // tells Run to look again; holds one
+
+	applying sync.Mutex  // held by whoever folds, resizes or makes segments
+	desc     *descriptor // guarded by applying
+	chunks   *chunks     // guarded by applying
+	segments int         // the number of the next segment file; guarded by applying
+
+	writing sync.Mutex // held by whoever writes the log's files, in order
+
+	mu        sync.RWMutex // guards everything below
+	log       log
+	active    *generation
+	frozen    *generation // being folded into the image; nil: none
+	size      int64
+	applied   ballast.LSN
+	committed ballast.LSN
+	imageUsed int64     // bytes of disk space
+	fullSince time.Time // when the disk was first found full; zero: it is not
+	err       error     // the first failure; nothing is accepted any more (V6)
+	closed    bool
+}
+
+// ID returns the volume's identity.
+func (v *Volume) ID() ballast.VolumeID { return v.id }
+
+// Size returns the volume's size in bytes.
+func (v *Volume) Size() int64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.size
+}
+
+// Err returns why the volume accepts nothing more, or nil while it does.
+func (v *Volume) Err() error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.err
+}
+
+// poison makes err the volume's last word (V6) and returns it. A sync that
+// failed may have dropped the very pages it was asked to save, and the next one
+// would know nothing of them: so there is no next one.
+func (v *Volume) poison(err error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err == nil {
+		v.err = fmt.Errorf("volume %s accepts no more writes; all that was synced before is safe; detach it and attach it again: %w", v.id, err)
+		v.opts.Log.Error("volume failed", "volume", v.id, "error", err, "durable_lsn", v.log.durable)
+	}
+	return v.err
+}
+
+// Close flushes the volume and releases it. It is safe to call more than once.
+// No other call may be under way.
+func (v *Volume) Close() error {
+	v.mu.RLock()
+	closed, failed := v.closed, v.err != nil
+	v.mu.RUnlock()
+	if closed {
+		return nil
+	}
+	var err error
+	if !failed {
+		err = v.settle()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	return errors.Join(err, v.closeFiles())
+}
+
+// settle flushes, and lets the descriptor say how far the log reaches: what is
+// shorter when it is opened next is damage (V7).
+func (v *Volume) settle() error {
+	if err := v.Flush(); err != nil {
+		return err
+	}
+	v.applying.Lock()
+	defer v.applying.Unlock()
+	return v.storeDescriptor(func(d *descriptor) {})
+}
+
+// storeDescriptor saves the descriptor with a change, and with how far the log
+// is durable now. The caller holds applying.
+func (v *Volume) storeDescriptor(change func(*descriptor)) error {
+	next := *v.desc
+	change(&next)
+	v.mu.RLock()
+	next.Durable = v.log.durable
+	v.mu.RUnlock()
+	if err := next.store(v.fsys, v.dir); err != nil {
+		return fmt.Errorf("write %s: %w", path.Join(v.dir, descriptorName), err)
+	}
+	v.desc = &next
+	return nil
+}
+
+func (v *Volume) closeFiles() error {
+	return errors.Join(closeSegments(v.log.used), closeSegments(v.log.free), v.image.Close(), v.chunks.file.Close())
+}
