@@ -76,6 +76,7 @@ func newRoot(out outside) *cobra.Command {
 		newAgent(c),
 		newVolume(c),
 		newStatus(c),
+		newAudit(c),
 		newVersion(c),
 		newCompletion(),
 		newExitCodes(),

@@ -36,9 +36,10 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent": cmdAgent,
-			"exits": cmdExits,
-			"die":   cmdDie,
+			"agent":  cmdAgent,
+			"docker": cmdDocker,
+			"exits":  cmdExits,
+			"die":    cmdDie,
 		},
 	})
 }
