@@ -48,19 +48,20 @@ const (
 
 // Finding is one place where state is at risk.
 type Finding struct {
-	Gravity Gravity
-	Kind    Kind
-	Owner   Owner
-	Image   string
-	Path    string // in the container
-	Source  string // the volume or the folder on the host; empty: the writable layer
-	Files   int    // changed there; 0: not known
-	Bytes   int64  // of the whole writable layer; 0: not known
-	Why     string
-	Class   ballast.Class
-	Reason  string   // for that class
-	Volume  string   // a name for the volume to keep it on, free on this engine; empty: it belongs elsewhere
-	Instead []string // what to type
+	Gravity  Gravity
+	Kind     Kind
+	Owner    Owner
+	Image    string
+	Path     string // in the container
+	Declared bool   // the service's own description mounts something there
+	Source   string // the volume or the folder on the host; empty: the writable layer
+	Files    int    // changed there; 0: not known
+	Bytes    int64  // of the whole writable layer; 0: not known
+	Why      string
+	Class    ballast.Class
+	Reason   string   // for that class
+	Volume   string   // a name for the volume to keep it on, free on this engine; empty: it belongs elsewhere
+	Instead  []string // what to type
 }
 
 // Owner is what the state belongs to.
