@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ballast-io/ballast/internal/doctor"
+	"github.com/ballast-io/ballast/internal/doctor/gather"
 )
 
 func main() {
@@ -31,6 +34,7 @@ type outside struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
+	facts          func(context.Context, gather.Where) doctor.Facts // a look at the machine
 }
 
 // here is the real process.
@@ -41,6 +45,7 @@ func here() outside {
 		stderr: os.Stderr,
 		getenv: os.Getenv,
 		now:    time.Now,
+		facts:  gather.Facts,
 	}
 }
 
@@ -76,6 +81,7 @@ func newRoot(out outside) *cobra.Command {
 		newAgent(c),
 		newVolume(c),
 		newStatus(c),
+		newDoctor(c),
 		newAudit(c),
 		newVersion(c),
 		newCompletion(),
