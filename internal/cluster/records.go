@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+// Config says how a node takes part in the cluster.
+type Config struct {
+	Dir  string         // the folder of etcd; made when missing
+	View vfs.FS         // where the local view is kept
+	Node ballast.NodeID // this node
+	Log  *slog.Logger
+}
+
+// Records are the volume records. The methods that look up answer from the
+// local view at once (C5); those that change need etcd, wait a little for it
+// within their context, and fail with [ballast.ErrNotReady] when it is away.
+type Records struct {
+	cfg  Config
+	view *view
+
+	mu    sync.Mutex // guards everything below
+	keys  keyspace   // nil while etcd is away
+	ready chan struct{}
+	err   error // why the records are away
+}
+
+// Open returns the records as this node last knew them. Run brings them up to
+// date and makes changes possible. A stored view that cannot be read is logged
+// and done without.
+func Open(cfg Config) *Records {
+	r := &Records{cfg: cfg, view: newView(), ready: make(chan struct{})}
+	if err := r.view.load(cfg.View); err != nil {
+		cfg.Log.Warn("local view of the volume records is unusable; volumes are unknown until etcd is up", "error", err)
+	}
+	return r
+}
+
+// Ready reports whether changes are possible, and if not, why when that is known.
+func (r *Records) Ready() (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys != nil, r.err
+}
+
+// Get returns the volume of that name, which is not in the trash. The error is
+// [ballast.ErrNotFound] or [ballast.ErrNotReady] (C4).
+func (r *Records) Get(name string) (Record, error) {
+	found, err := r.view.byName(name)
+	return found.Record, err
+}
+
+// ByID returns a volume, in the trash or not, as Get does.
+func (r *Records) ByID(id ballast.VolumeID) (Record, error) {
+	found, err := r.view.byID(id)
+	return found.Record, err
+}
+
+// List returns the volumes outside of the trash, sorted by name.
+func (r *Records) List() []Record { return r.view.all(false) }
+
+// Trash returns the removed volumes, sorted by name.
+func (r *Records) Trash() []Record { return r.view.all(true) }
+
+// readyPatience is how long a change waits for etcd; it starts in well under a
+// second.
+const readyPatience = 5 * time.Second
+
+// keyspace returns etcd as soon as it is there.
+func (r *Records) keyspace(ctx context.Context) (keyspace, error) {
+	r.mu.Lock()
+	keys, ready := r.keys, r.ready
+	r.mu.Unlock()
+	if keys != nil {
+		return keys, nil
+	}
+	timer := time.NewTimer(readyPatience)
+	defer timer.Stop()
+	select {
+	case <-ready:
+		return r.keyspace(ctx)
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, r.notReady()
+}
+
+func (r *Records) notReady() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return fmt.Errorf("the volume records cannot be changed: %w: %w", r.err, ballast.ErrNotReady)
+	}
+	return fmt.Errorf("the volume records cannot be changed yet, etcd is starting; nothing was changed: %w", ballast.ErrNotReady)
+}
+
+// setKeys says that etcd is there, or with nil that it is away and why.
+func (r *Records) setKeys(keys keyspace, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if keys != nil && r.keys == nil {
+		close(r.ready)
+	}
+	if keys == nil && r.keys != nil {
+		r.ready = make(chan struct{})
+	}
+	r.keys, r.err = keys, why
+}
+
+// isBroken reports whether err can only be mended by another process.
+func isBroken(err error) bool { return errors.Is(err, errBroken) }

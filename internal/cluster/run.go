@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ballast-io/ballast"
+)
+
+// ErrRestart says that the records can be brought back only by starting the
+// process again; volumes and their engines are not touched by that.
+var ErrRestart = errors.New("the agent must be started again")
+
+// Run keeps the records up to date until ctx ends. It returns an error when
+// etcd cannot start, or gave up; looking up goes on working.
+func (r *Records) Run(ctx context.Context) error {
+	err := r.run(ctx)
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		r.setKeys(nil, nil)
+		return nil
+	}
+	if isBroken(err) {
+		err = fmt.Errorf("%w: %w", err, ErrRestart)
+	}
+	err = fmt.Errorf("keep volume records: %w", err)
+	r.setKeys(nil, err)
+	return err
+}
+
+func (r *Records) run(ctx context.Context) (err error) {
+	if err := r.refuseForgotten(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make folder for the records: %w", err)
+	}
+	member, err := startEtcd(ctx, r.cfg.Dir, r.cfg.Log)
+	if err != nil {
+		return explainStart(r.cfg.Dir, err)
+	}
+	defer func() {
+		r.setKeys(nil, err)
+		err = errors.Join(err, member.stop())
+	}()
+	return r.follow(ctx, etcdKeys{member.client}, member.died)
+}
+
+// refuseForgotten keeps an empty etcd from declaring every volume unknown:
+// Docker would drop what it knows of them.
+func (r *Records) refuseForgotten() error {
+	known := r.view.size()
+	if known == 0 {
+		return nil
+	}
+	if _, err := os.Stat(r.cfg.Dir + "/member"); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("this node knows %d volumes, but their records in %s are gone; "+
+		"the volumes' data is untouched and known volumes are still served, but nothing can be changed; "+
+		"put the folder back, or delete view.json beside it to begin with no volumes", known, r.cfg.Dir)
+}
+
+func explainStart(dir string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("the volume records in %s cannot be opened; the volumes' data is untouched and known volumes are still served, "+
+		"but nothing can be changed; free disk space when the disk is full, else put the folder back from a copy: %w", dir, err)
+}
+
+// follow takes in everything, and then every change.
+func (r *Records) follow(ctx context.Context, keys keyspace, died <-chan error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.sync(ctx, keys) })
+	group.Go(func() error { return r.persist(ctx) })
+	group.Go(func() error {
+		select {
+		case err := <-died:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return group.Wait()
+}
+
+// resyncPause keeps a watch that breaks at once from being set up in a frenzy.
+const resyncPause = time.Second
+
+func (r *Records) sync(ctx context.Context, keys keyspace) error {
+	for {
+		rev, err := r.syncAll(ctx, keys)
+		if err == nil {
+			r.setKeys(keys, nil)
+			err = keys.watch(ctx, volumesPrefix, rev, r.take)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.cfg.Log.Warn("following the volume records was interrupted; reading them anew", "error", err)
+		select {
+		case <-time.After(resyncPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// syncAll reads every record. One that cannot be read, as a later release may
+// write it, leaves the whole incomplete: its volume must not be declared
+// unknown (C4).
+func (r *Records) syncAll(ctx context.Context, keys keyspace) (int64, error) {
+	items, rev, err := keys.list(ctx, volumesPrefix)
+	if err != nil {
+		return 0, err
+	}
+	var all []versioned
+	for _, it := range items {
+		rec, err := decodeRecord(it.value)
+		if err != nil {
+			r.cfg.Log.Warn("a volume record is unreadable; no volume is taken for unknown as long as it is", "key", it.key, "error", err)
+			continue
+		}
+		all = append(all, versioned{rec, it.rev})
+	}
+	r.view.replace(all, rev, len(all) == len(items))
+	return rev, nil
+}
+
+// take takes in one change.
+func (r *Records) take(changed item) {
+	if changed.value == nil {
+		r.view.purge(ballast.VolumeID(strings.TrimPrefix(changed.key, volumesPrefix)))
+		return
+	}
+	rec, err := decodeRecord(changed.value)
+	if err != nil {
+		r.cfg.Log.Warn("a changed volume record is unreadable; the volume is served as it was", "key", changed.key, "error", err)
+		return
+	}
+	r.view.put(rec, changed.rev)
+}
+
+// persist writes the view after changes, and once more before it ends. A write
+// that fails is tried again with the next change: the view is a copy.
+func (r *Records) persist(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			r.saveChanged()
+			return ctx.Err()
+		case <-r.view.changed:
+			r.save()
+		}
+	}
+}
+
+func (r *Records) saveChanged() {
+	select {
+	case <-r.view.changed:
+		r.save()
+	default:
+	}
+}
+
+func (r *Records) save() {
+	if err := r.view.save(r.cfg.View); err != nil {
+		r.cfg.Log.Warn("local view of the volume records was not saved; a restarted agent may know older records until etcd is up", "error", err)
+	}
+}

@@ -1,0 +1,242 @@
+package cluster
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+// viewFile is where the view outlives the agent. It is a copy: losing it costs
+// the answers of the moment until etcd is up, and nothing else.
+const viewFile = "view.json"
+
+const (
+	viewVersion = 1
+	maxViewFile = 256 << 20
+)
+
+// view is the records as this node last knew them.
+type view struct {
+	changed chan struct{} // has room for one: something is to be written
+
+	mu       sync.RWMutex // guards everything below; never held across I/O
+	records  map[ballast.VolumeID]versioned
+	names    map[string]ballast.VolumeID   // of the volumes outside of the trash (C2)
+	purged   map[ballast.VolumeID]struct{} // ids never come back: a late event must not revive one
+	complete bool                          // everything that exists is here (C4)
+}
+
+// versioned is a record and the revision of etcd that it is from.
+type versioned struct {
+	Record
+	rev int64
+}
+
+func newView() *view {
+	return &view{
+		changed: make(chan struct{}, 1),
+		records: map[ballast.VolumeID]versioned{},
+		names:   map[string]ballast.VolumeID{},
+		purged:  map[ballast.VolumeID]struct{}{},
+	}
+}
+
+// byName returns the volume of that name outside of the trash (C4).
+func (v *view) byName(name string) (versioned, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if id, ok := v.names[name]; ok {
+		return v.records[id], nil
+	}
+	if !v.complete {
+		return versioned{}, fmt.Errorf("volume %q: the volume records are not readable yet: %w", name, ballast.ErrNotReady)
+	}
+	return versioned{}, notFound(name)
+}
+
+func (v *view) byID(id ballast.VolumeID) (versioned, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if r, ok := v.records[id]; ok {
+		return r, nil
+	}
+	if !v.complete {
+		return versioned{}, fmt.Errorf("volume id %s: the volume records are not readable yet: %w", id, ballast.ErrNotReady)
+	}
+	return versioned{}, fmt.Errorf("no volume with id %s: %w", id, ballast.ErrNotFound)
+}
+
+// all returns the records in or outside of the trash, sorted by name.
+func (v *view) all(trash bool) []Record {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var records []Record
+	for _, r := range v.records {
+		if r.InTrash() == trash {
+			records = append(records, r.Record)
+		}
+	}
+	slices.SortFunc(records, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return records
+}
+
+// put takes in a record as of a revision, unless a later one is known.
+func (v *view) put(r Record, rev int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old, known := v.records[r.ID]
+	if _, purged := v.purged[r.ID]; purged || known && old.rev >= rev {
+		return
+	}
+	v.records[r.ID] = versioned{r, rev}
+	v.renameLocked(old.Record, r)
+	v.signal()
+}
+
+// renameLocked keeps names true to one record that changed.
+func (v *view) renameLocked(old, r Record) {
+	if v.names[old.Name] == r.ID {
+		delete(v.names, old.Name)
+	}
+	if !r.InTrash() {
+		v.names[r.Name] = r.ID
+	}
+}
+
+func (v *view) purge(id ballast.VolumeID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.purged[id] = struct{}{}
+	if r, ok := v.records[id]; ok {
+		delete(v.records, id)
+		if v.names[r.Name] == id {
+			delete(v.names, r.Name)
+		}
+		v.signal()
+	}
+}
+
+// replace takes in what exists as of a revision, and whether that is all of it.
+// A record that is known from a later revision is kept.
+func (v *view) replace(all []versioned, rev int64, complete bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	records := map[ballast.VolumeID]versioned{}
+	for _, r := range all {
+		records[r.ID] = r
+	}
+	for id, r := range v.records {
+		if r.rev > rev {
+			records[id] = r
+		}
+	}
+	maps.DeleteFunc(records, func(id ballast.VolumeID, _ versioned) bool { _, purged := v.purged[id]; return purged })
+	v.records, v.complete = records, complete
+	v.nameAllLocked()
+	v.signal()
+}
+
+func (v *view) nameAllLocked() {
+	v.names = map[string]ballast.VolumeID{}
+	for id, r := range v.records {
+		if !r.InTrash() {
+			v.names[r.Name] = id
+		}
+	}
+}
+
+func (v *view) signal() {
+	select {
+	case v.changed <- struct{}{}:
+	default: // it will be written with the change that waits already
+	}
+}
+
+func (v *view) size() int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.records)
+}
+
+// storedView is the file.
+type storedView struct {
+	Version int               `json:"version"`
+	Records []json.RawMessage `json:"records"`
+}
+
+// encode returns the view as it is stored, sorted by id.
+func (v *view) encode() ([]byte, error) {
+	v.mu.RLock()
+	ids := slices.Sorted(maps.Keys(v.records))
+	records := make([]Record, len(ids))
+	for i, id := range ids {
+		records[i] = v.records[id].Record
+	}
+	v.mu.RUnlock()
+	stored := storedView{Version: viewVersion, Records: []json.RawMessage{}}
+	for _, r := range records {
+		data, err := encodeRecord(r)
+		if err != nil {
+			return nil, fmt.Errorf("encode record of volume %q: %w", r.Name, err)
+		}
+		stored.Records = append(stored.Records, data)
+	}
+	return json.Marshal(stored)
+}
+
+// decodeView returns the records of a stored view.
+func decodeView(data []byte) ([]versioned, error) {
+	var stored storedView
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return nil, fmt.Errorf("decode view: %w", err)
+	}
+	if stored.Version != viewVersion {
+		return nil, fmt.Errorf("decode view: it has format %d, this release reads %d", stored.Version, viewVersion)
+	}
+	var all []versioned
+	for _, raw := range stored.Records {
+		r, err := decodeRecord(raw)
+		if err != nil {
+			return nil, fmt.Errorf("decode view: %w", err)
+		}
+		all = append(all, versioned{Record: r})
+	}
+	return all, nil
+}
+
+// load takes in what the last agent knew. Nothing of it is certain: it may be
+// a little old, so complete stays false.
+func (v *view) load(fsys vfs.FS) error {
+	data, err := vfs.ReadFile(fsys, viewFile, maxViewFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all, err := decodeView(data)
+	if err != nil {
+		return err
+	}
+	v.replace(all, 0, false)
+	return nil
+}
+
+// save writes the view once.
+func (v *view) save(fsys vfs.FS) error {
+	data, err := v.encode()
+	if err != nil {
+		return err
+	}
+	return vfs.ReplaceFile(fsys, viewFile, data)
+}
