@@ -81,6 +81,7 @@ func newRoot(out outside) *cobra.Command {
 		newAgent(c),
 		newVolume(c),
 		newStatus(c),
+		newCheck(c),
 		newDoctor(c),
 		newAudit(c),
 		newVersion(c),

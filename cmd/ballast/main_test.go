@@ -60,6 +60,9 @@ func TestScript(t *testing.T) {
 			"docker": cmdDocker,
 			"exits":  cmdExits,
 			"die":    cmdDie,
+			"volume": cmdVolume,
+			"damage": cmdDamage,
+			"lock":   cmdLock,
 		},
 	})
 }

@@ -1,17 +1,22 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // didYouMean returns `; did you mean "x"?` for the candidate nearest to word,
-// or nothing when none is near.
+// or nothing when none is near: near is what differs in a third of its letters,
+// or two.
 func didYouMean(word string, candidates []string) string {
 	best, least := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
-		if d := editDistance(word, c); d < least {
+		d := editDistance(strings.ToLower(word), strings.ToLower(c))
+		if d < least && d < max(len(word), len(c)) {
 			best, least = c, d
 		}
 	}
-	if best == "" || least >= len([]rune(word)) && least > 1 {
+	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
