@@ -1,0 +1,137 @@
+package lab
+
+import (
+	"bufio"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed machine.sh
+var machineScript string
+
+// namespaces are the machine's own mounts, network and processes, kept by the
+// script.
+type namespaces struct {
+	keeper *exec.Cmd
+	leash  io.Closer // closing it ends the keeper, and everything inside
+	said   *strings.Builder
+	pid    int // of a process in the mount and network namespaces, as the host counts
+}
+
+// openNamespaces makes namespaces for the machine in dir. cgroup is the name
+// below which its containers are accounted.
+func openNamespaces(dir, cgroup string) (_ *namespaces, err error) {
+	n := &namespaces{said: &strings.Builder{}}
+	n.keeper = exec.Command("sh", "-c", machineScript, "machine.sh", dir, cgroup)
+	n.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // outlives us, to clean up
+	n.keeper.Stderr = n.said
+	leash, err := n.keeper.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	n.leash = leash
+	out, err := n.keeper.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.keeper.Start(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	return n, n.awaitReady(bufio.NewScanner(out))
+}
+
+func (n *namespaces) awaitReady(lines *bufio.Scanner) error {
+	for lines.Scan() {
+		if lines.Text() == "ready" {
+			return nil
+		}
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			return fmt.Errorf("machine.sh said %q", lines.Text())
+		}
+		n.pid = pid
+	}
+	return errors.Join(errors.New("machine.sh ended before it was ready"), lines.Err())
+}
+
+// close takes the machine apart and waits until that is done.
+func (n *namespaces) close() error {
+	err := n.leash.Close()
+	if werr := n.keeper.Wait(); werr != nil {
+		err = errors.Join(err, fmt.Errorf("machine.sh: %w: %s", werr, strings.TrimSpace(n.said.String())))
+	}
+	return err
+}
+
+// start starts cmd inside the namespaces. The process is a child of this
+// program and has the id that the host knows it by.
+func (n *namespaces) start(cmd *exec.Cmd) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// /proc/self shows what the main thread sees: leave it alone, and
+			// hold it so that the next goroutine gets another.
+			defer runtime.UnlockOSThread()
+			result <- n.start(cmd)
+			return
+		}
+		// Never unlocked: the runtime ends the thread with the goroutine, so the
+		// machine's namespaces do not leak into the rest of this program.
+		err := n.enter()
+		if err == nil {
+			err = cmd.Start()
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+// enter moves the calling thread into the namespaces, and its future children.
+func (n *namespaces) enter() error {
+	// Threads share their root and working folder; a mount namespace cannot be
+	// entered while that is so.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("separate thread: %w", err)
+	}
+	for _, ns := range []struct {
+		file string
+		kind int
+	}{
+		{"pid_for_children", unix.CLONE_NEWPID},
+		{"net", unix.CLONE_NEWNET},
+		{"mnt", unix.CLONE_NEWNS}, // last: the paths above are the host's
+	} {
+		if err := enterNamespace(fmt.Sprintf("/proc/%d/ns/%s", n.pid, ns.file), ns.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func enterNamespace(file string, kind int) error {
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	defer unix.Close(fd) // read-only: nothing to lose
+	if err := unix.Setns(fd, kind); err != nil {
+		return fmt.Errorf("enter %s: %w", file, err)
+	}
+	return nil
+}
