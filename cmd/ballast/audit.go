@@ -26,9 +26,10 @@ func newAudit(c *cli) *cobra.Command {
 		Short: "name the state that the next update of a container loses",
 		Long: `Look at what runs on the local Docker Engine and name every place where a
 container or service keeps state that its next update, or the loss of this host,
-takes away: volumes without a name, files written into the container itself, local
-volumes and folders that a service leaves behind when it starts on another node.
-For each: why, which class of state it seems to be, and what to type instead.
+takes away: volumes without a name, files written into the container itself,
+local volumes and folders that a service leaves behind when it starts on another
+node. For each: why, which class of state it seems to be, and what to type
+instead.
 
 It needs no agent and changes nothing. It exits with 6 when it found something.`,
 		Example:           "  ballast audit\n  ballast audit --json | jq -r '.findings[] | select(.gravity == \"lost\") | .owner'",

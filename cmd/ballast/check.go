@@ -24,11 +24,11 @@ func newCheck(c *cli) *cobra.Command {
 		Short: "verify a volume's log, image and tables on this node's disk",
 		Long: `Verify everything that a volume's files on this node promise: each record of the
 log, the tables, the image's length. It changes nothing, and the volume must not
-be attached meanwhile. An argument with a slash in it is a volume's folder; then no
-agent is needed. With damage it exits with 6.
+be attached meanwhile. An argument with a slash in it is a volume's folder; then
+no agent is needed. With damage it exits with 6.
 
-What the filesystem on the volume promises is not looked at: the kernel and e2fsck
-do that at every attach.`,
+What the filesystem on the volume promises is not looked at: the kernel and
+e2fsck do that at every attach.`,
 		Example:           "  ballast check db\n  ballast check /var/lib/ballast/volumes/3kq8…",
 		Args:              operands("VOLUME"),
 		ValidArgsFunction: c.completeVolumes(1, false),

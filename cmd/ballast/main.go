@@ -72,7 +72,7 @@ func newRoot(out outside) *cobra.Command {
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.PersistentFlags().StringVar(&c.socket, "socket", "", "the agent's Unix socket (default $BALLAST_SOCKET, else "+defaultSocket+")")
+	root.PersistentFlags().StringVar(&c.socket, "socket", "", "reach the agent at the Unix socket `PATH` (default $BALLAST_SOCKET, else "+defaultSocket+")")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(cmd.OutOrStdout(), cmd) })
 	root.SetHelpCommand(newHelp())

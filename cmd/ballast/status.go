@@ -14,9 +14,9 @@ func newStatus(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "show this node's health and what it holds",
-		Long: `Show this node's health and what it holds: what is wrong, since when, what it means
-for the data, what to type next. It exits with 0 when the agent answers; whether
-all is well is in the answer.`,
+		Long: `Show this node's health and what it holds: what is wrong, since when, what it
+means for the data, what to type next. It exits with 0 when the agent answers;
+whether all is well is in the answer.`,
 		Example:           "  ballast status\n  ballast status --json | jq -e '.conditions == []'",
 		Args:              operands(),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -18,9 +18,9 @@ func newVolumeCreate(c *cli) *cobra.Command {
 		Long: `Create a volume. It takes disk space only for what is written to it.
 
 The options are those of "docker volume create -d ballast": size (20G, 20GiB; a
-bare number is GB; default 10G), fs (ext4, xfs), class (primary, clustered, cache,
-scratch), uid, gid, mode, label.KEY. Creating a volume that exists with the same
-options is no error.`,
+bare number is GB; default 10G), fs (ext4, xfs), class (primary, clustered,
+cache, scratch), uid, gid, mode, label.KEY. Creating a volume that exists with
+the same options is no error.`,
 		Example:           "  ballast volume create db\n  ballast volume create db --size 20G -o fs=xfs -o label.team=shop",
 		Args:              operands("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,

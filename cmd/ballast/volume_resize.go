@@ -12,7 +12,7 @@ func newVolumeResize(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "resize NAME SIZE",
 		Short:             "grow a volume, also while it is in use",
-		Long:              "Grow a volume and its filesystem, also while it is in use. A volume cannot shrink.",
+		Long:              "Grow a volume and its filesystem, also while it is in use. It cannot shrink.",
 		Example:           "  ballast volume resize db 40G",
 		Args:              operands("NAME", "SIZE"),
 		ValidArgsFunction: c.completeVolumes(1, false),

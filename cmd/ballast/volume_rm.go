@@ -16,8 +16,8 @@ func newVolumeRm(c *cli) *cobra.Command {
 		Use:     "rm NAME... [--dry-run]",
 		Aliases: []string{"remove"},
 		Short:   "move volumes that nobody uses to the trash",
-		Long: `Move volumes that nobody uses to the trash. They keep their disk space there, and
-"ballast volume restore" gets them back until the trash gives them up.`,
+		Long: `Move volumes that nobody uses to the trash. They keep their disk space there,
+and "ballast volume restore" gets them back until the trash gives them up.`,
 		Example:           "  ballast volume rm db\n  ballast volume rm --dry-run db",
 		Args:              oneOrMore("NAME"),
 		ValidArgsFunction: c.completeVolumes(1<<10, false),
