@@ -21,8 +21,8 @@ func newAgent(c *cli) *cobra.Command {
 		Use:   "agent [--data DIR] [--config FILE]",
 		Short: "run this node: volume driver, records, engines",
 		Long: `Run this node's agent in the foreground: the Docker volume driver, the volume
-records and the engines. It can stop and start at any time; attached volumes keep
-working without it and are taken over by the next agent.
+records and the engines. It can stop and start at any time; attached volumes
+keep working without it and are taken over by the next agent.
 
 Every option but --config can stand in the configuration file, which is TOML:
 
