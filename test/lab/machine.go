@@ -63,10 +63,18 @@ func New(ctx context.Context, dir string, opts Options) (*Machine, error) {
 		return nil, fmt.Errorf("make lab machine in %s: %w", dir, err)
 	}
 	m.Agent = m.agent()
-	if m.Dockerd, err = m.dockerd(ctx); err != nil {
+	if err := m.furnish(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("make lab machine in %s: %w", dir, err), m.Close())
 	}
 	return m, nil
+}
+
+func (m *Machine) furnish(ctx context.Context) (err error) {
+	if err := m.installBallast(); err != nil {
+		return err
+	}
+	m.Dockerd, err = m.dockerd(ctx)
+	return err
 }
 
 // makeEmpty makes sure that dir is ours to remove and returns its real path,
@@ -113,7 +121,7 @@ func (m *Machine) Path(elem ...string) string {
 func (m *Machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=" + m.Path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + m.Dir,
 		"LC_ALL=C.UTF-8",
 		"BALLAST_SOCKET=" + m.AgentSocket(),
@@ -155,5 +163,5 @@ func (m *Machine) Docker(ctx context.Context, args ...string) (string, error) {
 
 // Ballast runs a Ballast command against the machine's agent.
 func (m *Machine) Ballast(ctx context.Context, args ...string) (string, error) {
-	return m.Output(ctx, m.opts.Ballast, args...)
+	return m.Output(ctx, m.ballast(), args...)
 }

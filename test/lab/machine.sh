@@ -16,6 +16,8 @@ inside='
 	set -eu
 	mount --make-rprivate /
 	mount -t tmpfs -o mode=755 tmpfs /run
+	mkdir -p /run/lab/fusectl
+	mount -t fusectl fusectl /run/lab/fusectl
 	ip link set lo up
 	if ! grep -q " /sys/fs/cgroup" /proc/self/mountinfo; then
 		mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
