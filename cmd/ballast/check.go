@@ -66,8 +66,8 @@ func (c *cli) volumeFolder(ctx context.Context, arg string) (string, error) {
 
 // withoutAgent says how a volume is checked when nobody knows names.
 func withoutAgent(err error, socket string) error {
-	var f *failure
-	if !errors.As(err, &f) || f.code != exitNoAgent {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || f.code != exitNoAgent {
 		return err
 	}
 	return &failure{exitNoAgent, f.err, fmt.Sprintf("without an agent, name the volume's folder: ballast check %s/volumes/ID", filepath.Dir(socket))}

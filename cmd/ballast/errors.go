@@ -88,12 +88,10 @@ func report(ctx context.Context, w io.Writer, err error) int {
 
 // explain finds the code and the hint that belong to err.
 func explain(err error) *failure {
-	var known *failure
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*failure](err); ok {
 		return &failure{code: known.code, err: outermost(err, known), hint: known.hint}
 	}
-	var wire *connect.Error
-	if errors.As(err, &wire) {
+	if wire, ok := errors.AsType[*connect.Error](err); ok {
 		return &failure{code: wireCode(wire.Code()), err: errors.New(wire.Message()), hint: wireHint(wire.Code())}
 	}
 	return &failure{code: exitFailed, err: err}
@@ -130,8 +128,11 @@ func wireCode(code connect.Code) exitCode {
 
 // wireHint is what to type next after an answer that does not say it itself.
 func wireHint(code connect.Code) string {
-	if code == connect.CodeUnimplemented {
+	switch code { //nolint:exhaustive // the others say it themselves
+	case connect.CodeUnimplemented:
 		return `the agent is older than this command: compare "ballast version" with "ballast status"`
+	case connect.CodeUnavailable:
+		return `try again in a moment; "ballast status" says what the agent waits for`
 	}
 	return ""
 }

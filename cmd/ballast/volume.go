@@ -113,6 +113,6 @@ func (c *cli) each(ctx context.Context, names []string, do func(name string) err
 
 // isInUse says whether the agent refused because somebody holds the volume.
 func isInUse(err error) bool {
-	var wire *connect.Error
-	return errors.As(err, &wire) && wire.Code() == connect.CodeFailedPrecondition
+	wire, ok := errors.AsType[*connect.Error](err)
+	return ok && wire.Code() == connect.CodeFailedPrecondition
 }

@@ -71,6 +71,7 @@ type Owner struct {
 	Name    string
 }
 
+// String is "service web" or "container db".
 func (o Owner) String() string {
 	if o.Service {
 		return "service " + o.Name

@@ -45,8 +45,11 @@ func TestRealEngine(t *testing.T) {
 	slices.Sort(want)
 	must(t, lab.Poll(ctx, "the audit to find what the containers wrote", func(ctx context.Context) error {
 		w, err := survey.Docker(ctx, client(m))
-		if err != nil || len(w.Gaps) > 0 {
-			return fmt.Errorf("%v, gaps: %q", err, w.Gaps)
+		if err != nil {
+			return err
+		}
+		if len(w.Gaps) > 0 {
+			return fmt.Errorf("could not look at %q", w.Gaps)
 		}
 		if got := places(audit.Examine(w)); !slices.Equal(got, want) {
 			return fmt.Errorf("found %q; want %q", got, want)

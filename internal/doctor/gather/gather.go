@@ -69,14 +69,15 @@ func device(path string) doctor.Device {
 	case err != nil:
 		return doctor.Device{Path: path, Error: reason(err)}
 	}
-	f.Close() // nothing was written
+	if err := f.Close(); err != nil {
+		return doctor.Device{Path: path, Error: reason(err)}
+	}
 	return doctor.Device{Path: path}
 }
 
 // reason is an error without the path, which is said already.
 func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()
