@@ -224,8 +224,15 @@ func checkReplicas(key, value string) error {
 }
 
 func invalid(format string, args ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrInvalid)
+	return invalidError(fmt.Sprintf(format, args...))
 }
+
+// invalidError is an [ErrInvalid] whose text says all there is to say.
+type invalidError string
+
+func (e invalidError) Error() string { return string(e) }
+
+func (e invalidError) Is(target error) bool { return target == ErrInvalid }
 
 // clip keeps what a stranger wrote from filling a message.
 func clip(s string) string {
