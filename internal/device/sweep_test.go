@@ -1,0 +1,241 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ballast-io/ballast"
+)
+
+// serveInChild serves at deviceFile in a process of its own.
+func serveInChild(t *testing.T, deviceFile string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), serveVariable+"="+filepath.Dir(deviceFile))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		kill(cmd)
+		if err := Sweep(context.Background(), deviceFile); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "child serves", func() bool {
+		s, err := locate(deviceFile)
+		return err == nil && s.dev != 0
+	})
+	return cmd
+}
+
+// kill may be repeated.
+func kill(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+// A dead server is swept, as often as one likes; another volume is not touched.
+func TestSweep(t *testing.T) {
+	device, mountpoint := place(t)
+	other, otherMountpoint := place(t)
+	spec := Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true}
+	otherSpec := Spec{DeviceFile: other, Mountpoint: otherMountpoint, Filesystem: ballast.Ext4, MayFormat: true}
+	serveInChild(t, other)
+	attach(t, otherSpec)
+
+	for range 3 {
+		cmd := serveInChild(t, device)
+		attach(t, spec)
+		busy, err := os.Create(filepath.Join(mountpoint, "open")) // a process that has not noticed
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill(cmd)
+		for _, want := range []error{ballast.ErrInUse, nil} {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			if err := Sweep(ctx, device); !errors.Is(err, want) {
+				t.Errorf("sweep = %v; want %v", err, want)
+			}
+			cancel()
+		}
+		busy.Close() // fails or not: its volume is gone
+		checkNothingMounted(t, filepath.Dir(filepath.Dir(device)))
+	}
+	name := filepath.Join(otherMountpoint, "alive")
+	if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+	run(t, "sync", name)
+}
+
+func checkNothingMounted(t *testing.T, base string) {
+	t.Helper()
+	all, err := mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if strings.HasPrefix(m.target, base) {
+			t.Errorf("mount left behind: %+v", m)
+		}
+	}
+}
+
+// Several dead servers upon each other, as crashes without a sweep leave them.
+func TestSweepStacked(t *testing.T) {
+	device, mountpoint := place(t)
+	spec := Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true}
+	for range 3 {
+		before, _ := locate(device) // its zero value when there is none yet
+		cmd := serveInChild(t, device)
+		eventually(t, "new server is on top", func() bool {
+			s, err := locate(device)
+			return err == nil && s.dev != before.dev
+		})
+		attach(t, spec)
+		kill(cmd)
+	}
+	if err := Sweep(t.Context(), device); err != nil {
+		t.Fatal(err)
+	}
+	checkNothingMounted(t, filepath.Dir(filepath.Dir(device)))
+}
+
+// V4: with the server stopped, every call ends with its context, and everything
+// can be swept.
+func TestStoppedServer(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		call func(ctx context.Context, spec Spec) error
+	}{
+		{"attach", func(ctx context.Context, spec Spec) error { _, err := Attach(ctx, spec, quiet()); return err }},
+		{"detach", func(ctx context.Context, spec Spec) error { return Detach(ctx, spec.DeviceFile) }},
+		{"grow", func(ctx context.Context, spec Spec) error { return Grow(ctx, spec.DeviceFile, 64<<20) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			device, mountpoint := place(t)
+			spec := Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true}
+			cmd := serveInChild(t, device)
+			if tt.name != "attach" {
+				attach(t, spec)
+				if err := os.WriteFile(filepath.Join(mountpoint, "dirty"), make([]byte, 1<<20), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if err := tt.call(ctx, spec); !errors.Is(err, context.DeadlineExceeded) && tt.name != "detach" {
+				t.Errorf("%s = %v; want deadline exceeded", tt.name, err)
+			}
+			kill(cmd)
+			if err := Sweep(t.Context(), device); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// V5: a mount in another namespace keeps the loop device, and Detach says so.
+func TestDetachWhileMountedElsewhere(t *testing.T) {
+	device, mountpoint := place(t)
+	serve(t, device, newMemory(64<<20))
+	at := attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
+	hold := exec.Command("unshare", "--mount", "--propagation", "private", "cat")
+	stdin, err := hold.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hold.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer kill(hold)
+	eventually(t, "namespace is made", func() bool {
+		ours, _ := os.Readlink("/proc/self/ns/mnt")
+		theirs, err := os.Readlink(filepath.Join("/proc", itoa(hold.Process.Pid), "ns/mnt"))
+		return err == nil && ours != theirs
+	})
+	err = Detach(t.Context(), device)
+	if !errors.Is(err, ballast.ErrInUse) || !strings.Contains(err.Error(), itoa(hold.Process.Pid)) {
+		t.Errorf("detach = %v; want in use by process %d", err, hold.Process.Pid)
+	}
+	if got, err := Find(device); got.Loop != at.Loop || got.Mountpoint != "" || err != nil {
+		t.Errorf("find = %+v, %v; want %s, not mounted", got, err, at.Loop)
+	}
+	stdin.Close() // cat ends, and its namespace with it
+	if err := hold.Wait(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "detached", func() bool { return Detach(t.Context(), device) == nil })
+}
+
+// An open file keeps the volume mounted.
+func TestDetachWhileOpen(t *testing.T) {
+	device, mountpoint := place(t)
+	serve(t, device, newMemory(64<<20))
+	attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
+	f, err := os.Create(filepath.Join(mountpoint, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Detach(t.Context(), device); !errors.Is(err, ballast.ErrInUse) {
+		t.Errorf("detach = %v; want in use", err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that a loop device stands on is not unmounted.
+func TestUnmountWhileInUse(t *testing.T) {
+	device, mountpoint := place(t)
+	s, _ := serve(t, device, newMemory(64<<20))
+	attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
+	if err := s.Unmount(); !errors.Is(err, ballast.ErrInUse) || !s.InUse() {
+		t.Errorf("unmount = %v, in use %t; want in use", err, s.InUse())
+	}
+	if err := Detach(t.Context(), device); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Released()
+	eventually(t, "released", func() bool { return !s.InUse() })
+}
+
+// A cancelled server takes the filesystem with it, whoever uses it.
+func TestCancelledServer(t *testing.T) {
+	device, mountpoint := place(t)
+	s, err := Mount(filepath.Dir(device), newMemory(64<<20), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	at := attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	// Its filesystem is not in mountinfo any more: this is the one leftover that
+	// only its maker can name.
+	run(t, "umount", mountpoint)
+	run(t, "losetup", "-d", at.Loop)
+}
