@@ -38,11 +38,19 @@ func newEngine(t *testing.T) engine {
 func (e engine) clean() {
 	shared.folders.script(nil)
 	shared.folders.lose(nil)
-	e.removeAll("rm", "-fv", "ps", "-aq")
-	e.removeAll("volume", "rm", "volume", "ls", "-q")
+	if !e.m.Dockerd.Running() {
+		e.boot()
+	}
+	e.removeAllVolumes()
 	if left := e.ok("volume", "ls", "-q"); left != "" {
 		e.t.Errorf("volumes left behind: %q", left)
 	}
+}
+
+func (e engine) removeAllVolumes() {
+	e.t.Helper()
+	e.removeAll("rm", "-fv", "ps", "-aq")
+	e.removeAll("volume", "rm", "volume", "ls", "-q")
 }
 
 // removeAll runs a command on everything that another one lists.

@@ -28,6 +28,7 @@ type folders struct {
 	ids     []string       // of every attach, in order
 	calls   map[string]int // by path, as they arrive
 	empty   map[string]int // those of them without a body
+	busy    int            // calls under way
 	hook    func(ctx context.Context, call, name string) error
 	drop    func(path string) bool // whether to lose the connection of a call
 }
@@ -101,11 +102,19 @@ func (f *folders) watch(next http.Handler) http.Handler {
 func (f *folders) enter(ctx context.Context, call, name string) error {
 	f.mu.Lock()
 	hook := f.hook
+	f.busy++
 	f.mu.Unlock()
+	defer f.leave()
 	if hook == nil {
 		return nil
 	}
 	return hook(ctx, call, name)
+}
+
+func (f *folders) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy--
 }
 
 func (f *folders) path(name string) string { return filepath.Join(f.root, name) }

@@ -3,9 +3,11 @@ package docker
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	driver "github.com/ballast-io/ballast/internal/driver/docker"
@@ -33,24 +35,35 @@ func (f *folders) attached() []string {
 	return slices.Clone(f.ids)
 }
 
-// serve runs a driver of its own for a test. The Engine would ask it for ever, so
-// it is restarted at the end.
-func (e engine) serve(name string, f *folders) {
+// serve runs a driver of its own for a test, until it is stopped or the test ends.
+func (e engine) serve(name string, f *folders) (stop func()) {
 	e.t.Helper()
 	l, err := driver.Listen(e.t.Context(), pluginSocket(e.m, name))
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	return e.serveOn(l, f)
+}
+
+// serveOn is serve on a listener. The Engine would ask the driver for ever, so the
+// Engine is restarted when the test has ended.
+func (e engine) serveOn(l net.Listener, f *folders) (stop func()) {
+	e.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
+	ended := make(chan error, 1)
 	go func() { ended <- f.run(ctx, l, driver.Options{}) }()
-	e.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			e.t.Error(err)
+			e.t.Errorf("run driver: %v", err)
 		}
+	})
+	e.t.Cleanup(func() {
+		e.removeAllVolumes()
+		stop()
 		e.restart()
 	})
+	return stop
 }
 
 // logged says whether the Engine's log holds some words.

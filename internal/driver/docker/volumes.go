@@ -18,7 +18,9 @@ type Volumes interface {
 	Get(ctx context.Context, name string) (Volume, error)
 	// List answers from the local view.
 	List(ctx context.Context) ([]Volume, error)
-	// Remove removes a volume that nobody holds.
+	// Remove removes a volume that nobody holds. Docker asks for it only when none
+	// of its containers, running or not, refers to the volume: a holder from Docker
+	// that is still there is what a crash has left, and no reason to refuse.
 	Remove(ctx context.Context, name string) error
 	// Attach mounts a volume for a holder and returns where. One holder may attach
 	// several times, and each takes a Detach.

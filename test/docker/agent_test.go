@@ -1,0 +1,113 @@
+package docker
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/ballast-io/ballast/test/lab"
+)
+
+// onAgent is Ballast itself.
+type onAgent struct{ m *lab.Machine }
+
+func (onAgent) driver() string { return "ballast" }
+
+// volume is what ballast volume inspect says, as far as tests look.
+type volume struct {
+	State      string   `json:"state"`
+	SizeBytes  uint64   `json:"size_bytes"`
+	Mountpoint string   `json:"mountpoint"`
+	Holders    []string `json:"holders"`
+	Engine     *struct {
+		PID int `json:"pid"`
+	} `json:"engine"`
+}
+
+func (b onAgent) inspect(t *testing.T, name string) volume {
+	t.Helper()
+	out, err := b.m.Ballast(t.Context(), "volume", "inspect", name, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v volume
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("ballast volume inspect %s: %v in %s", name, err, out)
+	}
+	return v
+}
+
+func (b onAgent) held(t *testing.T, name string) int { return len(b.inspect(t, name).Holders) }
+
+func (b onAgent) removeBehindDocker(t *testing.T, name string) {
+	t.Helper()
+	if _, err := b.m.Ballast(t.Context(), "volume", "rm", name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b onAgent) hold(t *testing.T, name, holder string) {
+	t.Helper()
+	if _, err := b.m.Ballast(t.Context(), "volume", "attach", name, "--holder", holder); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b onAgent) letGo(t *testing.T, name, holder string) {
+	t.Helper()
+	if _, err := b.m.Ballast(t.Context(), "volume", "detach", name, "--holder", holder); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signal sends a signal to a volume's engine.
+func (b onAgent) signal(t *testing.T, name, signal string) {
+	t.Helper()
+	v := b.inspect(t, name)
+	if v.Engine == nil {
+		t.Fatalf("volume %s has no engine: %+v", name, v)
+	}
+	if _, err := b.m.Output(t.Context(), "kill", "-s", signal, strconv.Itoa(v.Engine.PID)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newAgentEngine is newEngine for a test that is about the agent itself.
+func newAgentEngine(t *testing.T) (engine, onAgent) {
+	t.Helper()
+	e := newEngine(t)
+	b := onAgent{e.m}
+	b.need(t)
+	return e, b
+}
+
+// need fails a test whose agent does not run.
+func (b onAgent) need(t *testing.T) {
+	t.Helper()
+	if shared.agent != nil {
+		t.Fatalf("the agent does not run: %v", shared.agent)
+	}
+}
+
+// trashed says whether a removed volume is in the trash.
+func (b onAgent) trashed(t *testing.T, name string) bool {
+	t.Helper()
+	out, err := b.m.Ballast(t.Context(), "volume", "ls", "--trash", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct {
+		Volumes []struct {
+			Name string `json:"name"`
+		} `json:"volumes"`
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(list.Volumes, func(v struct {
+		Name string `json:"name"`
+	}) bool {
+		return v.Name == name
+	})
+}
