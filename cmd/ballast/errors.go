@@ -128,10 +128,10 @@ func wireCode(code connect.Code) exitCode {
 
 // wireHint is what to type next after an answer that does not say it itself.
 func wireHint(code connect.Code) string {
-	switch code { //nolint:exhaustive // the others say it themselves
-	case connect.CodeUnimplemented:
+	if code == connect.CodeUnimplemented {
 		return `the agent is older than this command: compare "ballast version" with "ballast status"`
-	case connect.CodeUnavailable:
+	}
+	if code == connect.CodeUnavailable {
 		return `try again in a moment; "ballast status" says what the agent waits for`
 	}
 	return ""

@@ -5,6 +5,7 @@ import (
 	"time"
 )
 
+// TestSize keeps three digits and the unit.
 func TestSize(t *testing.T) {
 	for _, tt := range []struct {
 		in   uint64
@@ -19,6 +20,7 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// TestAgo says a time in its largest unit.
 func TestAgo(t *testing.T) {
 	for _, tt := range []struct {
 		in   time.Duration
@@ -36,6 +38,7 @@ func TestAgo(t *testing.T) {
 	}
 }
 
+// TestDidYouMean names what was probably meant, and nothing when nothing is near.
 func TestDidYouMean(t *testing.T) {
 	for _, tt := range []struct {
 		word       string
@@ -59,6 +62,7 @@ func TestDidYouMean(t *testing.T) {
 	}
 }
 
+// TestEditDistance counts the keys that were missed.
 func TestEditDistance(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string

@@ -51,12 +51,29 @@ func here() outside {
 
 // run carries out the command that args name, and returns its exit code.
 func run(ctx context.Context, args []string, out outside) int {
+	stdout := &screen{w: out.stdout}
+	out.stdout = stdout
 	root := newRoot(out)
 	root.SetArgs(args)
 	root.SetIn(out.stdin)
 	root.SetOut(out.stdout)
 	root.SetErr(out.stderr)
-	return report(ctx, out.stderr, root.ExecuteContext(ctx))
+	return report(ctx, out.stderr, firstError(root.ExecuteContext(ctx), stdout.err))
+}
+
+// screen remembers that something could not be written, so that nobody else has
+// to: a listing that ends early on a full disk must not look like a whole one.
+type screen struct {
+	w   io.Writer
+	err error
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return n, err
 }
 
 // newRoot returns the whole tree of commands.

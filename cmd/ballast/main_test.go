@@ -17,6 +17,7 @@ import (
 // the same words every time.
 var testNow = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
+// TestMain lets the scripts run this test binary as ballast.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ballast": scriptMain})
 }

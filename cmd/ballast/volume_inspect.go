@@ -29,7 +29,9 @@ func newVolumeInspect(c *cli) *cobra.Command {
 				if i > 0 {
 					fmt.Fprintln(c.stdout)
 				}
-				c.printVolume(c.stdout, v)
+				if err := c.printVolume(c.stdout, v); err != nil {
+					return err
+				}
 			}
 			return err
 		},
@@ -61,7 +63,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) {
+func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) error {
 	rows := [][]string{
 		{"name", v.GetName()},
 		{"id", v.GetId()},
@@ -83,8 +85,9 @@ func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) {
 			rows = append(rows, optional)
 		}
 	}
-	table(w, append(rows, engineRows(v.GetEngine())...)) //nolint:errcheck // a terminal that is gone ends the process by itself
+	err := table(w, append(rows, engineRows(v.GetEngine())...))
 	c.printConditions(w, v.GetConditions())
+	return err
 }
 
 func engineRows(e *ballastv1.EngineStatus) [][]string {
