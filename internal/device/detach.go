@@ -57,8 +57,10 @@ func (s served) release(ctx context.Context, l loop) error {
 	return s.do(ctx, func() error { return l.unbind(ctx, s.dev) })
 }
 
-// removeMountpoint removes the empty folder that Attach made. One that is not
-// empty, or is another's mount, stays, and harms nobody.
+// removeMountpoint removes the empty folder that Attach made. With it go the copies
+// of the mount that other namespaces have at the same place: services that got a namespace of
+// their own while the volume was mounted would hold it for ever. A container's mount is at a
+// place of its own, and stays. A folder that is not empty stays, and harms nobody.
 func removeMountpoint(path string) { _ = os.Remove(path) }
 
 // Find returns what the kernel has of a volume's device: a caller that comes back

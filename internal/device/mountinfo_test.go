@@ -1,14 +1,11 @@
 package device
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 func TestParseMount(t *testing.T) {
 	for _, tt := range []struct {

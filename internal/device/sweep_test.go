@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,37 +152,55 @@ func TestStoppedServer(t *testing.T) {
 	}
 }
 
-// V5: a mount in another namespace keeps the loop device, and Detach says so.
+// hold runs a script in a mount namespace of its own until the returned function is
+// called. Its first line of output says that the script has done its work.
+func hold(t *testing.T, script string) (pid string, release func()) {
+	t.Helper()
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", script+"; echo ready; exec cat")
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kill(cmd) })
+	if _, err := stdout.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(cmd.Process.Pid), func() {
+		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// V5: what another namespace has mounted, as a container does, keeps the loop
+// device, and Detach says so.
 func TestDetachWhileMountedElsewhere(t *testing.T) {
 	device, mountpoint := place(t)
 	serve(t, device, newMemory(64<<20))
 	at := attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
-	hold := exec.Command("unshare", "--mount", "--propagation", "private", "cat")
-	stdin, err := hold.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := hold.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer kill(hold)
-	eventually(t, "namespace is made", func() bool {
-		ours, _ := os.Readlink("/proc/self/ns/mnt")
-		theirs, err := os.Readlink(filepath.Join("/proc", itoa(hold.Process.Pid), "ns/mnt"))
-		return err == nil && ours != theirs
-	})
-	err = Detach(t.Context(), device)
-	if !errors.Is(err, ballast.ErrInUse) || !strings.Contains(err.Error(), itoa(hold.Process.Pid)) {
-		t.Errorf("detach = %v; want in use by process %d", err, hold.Process.Pid)
+	pid, release := hold(t, "mount --bind "+mountpoint+" "+t.TempDir())
+	err := Detach(t.Context(), device)
+	if !errors.Is(err, ballast.ErrInUse) || !strings.Contains(err.Error(), pid) {
+		t.Errorf("detach = %v; want in use by process %s", err, pid)
 	}
 	if got, err := Find(device); got.Loop != at.Loop || got.Mountpoint != "" || err != nil {
 		t.Errorf("find = %+v, %v; want %s, not mounted", got, err, at.Loop)
 	}
-	stdin.Close() // cat ends, and its namespace with it
-	if err := hold.Wait(); err != nil {
+	release()
+	eventually(t, "detached", func() bool { return Detach(t.Context(), device) == nil })
+}
+
+// A namespace that only got a copy of all mounts does not keep the volume.
+func TestDetachWithStaleCopy(t *testing.T) {
+	device, mountpoint := place(t)
+	serve(t, device, newMemory(64<<20))
+	attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
+	_, release := hold(t, "true")
+	if err := Detach(t.Context(), device); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "detached", func() bool { return Detach(t.Context(), device) == nil })
+	release()
 }
 
 // An open file keeps the volume mounted.
