@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ballast-io/ballast"
 )
 
 // local is a world around one container with the mounts.
@@ -149,6 +151,19 @@ func TestClass(t *testing.T) {
 		if got, why := appOf(tt.image, strings.Fields(tt.args)).class(tt.path); string(got) != tt.want || why == "" {
 			t.Errorf("class of %s %s at %s = %s (%q); want %s", tt.image, tt.args, tt.path, got, why, tt.want)
 		}
+	}
+}
+
+// TestClassOfAService looks at how a task was started, not only at what the
+// service's description adds to its image.
+func TestClassOfAService(t *testing.T) {
+	w := swarm(Service{Image: "redis", Mounts: []Mount{named}}, n1, n2)
+	if got := Examine(w); got[0].Class != ballast.Cache {
+		t.Errorf("Examine = %+v; want a cache", got)
+	}
+	w.Containers = []Container{{Name: "db.1", Image: "redis", Service: "db", Args: []string{"redis-server", "--appendonly", "yes"}}}
+	if got := Examine(w); got[0].Class != ballast.Primary {
+		t.Errorf("Examine = %+v; want the only copy", got)
 	}
 }
 

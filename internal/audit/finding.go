@@ -96,7 +96,8 @@ func Examine(w World) []Finding {
 type findings struct {
 	World
 	volumes map[string]Volume
-	known   map[string]bool // services that were described
+	known   map[string]bool     // services that were described
+	args    map[string][]string // of a task, by service: with what the image adds
 	at      map[place]Finding
 }
 
@@ -106,12 +107,16 @@ type place struct {
 }
 
 func newFindings(w World) *findings {
-	f := &findings{World: w, volumes: map[string]Volume{}, known: map[string]bool{}, at: map[place]Finding{}}
+	f := &findings{World: w, volumes: map[string]Volume{}, known: map[string]bool{}, args: map[string][]string{}, at: map[place]Finding{}}
 	for _, v := range w.Volumes {
 		f.volumes[v.Name] = v
 	}
 	for _, s := range w.Services {
 		f.known[s.Name] = true
+		f.args[s.Name] = s.Args
+	}
+	for _, c := range w.Containers {
+		f.args[c.Service] = c.Args
 	}
 	return f
 }

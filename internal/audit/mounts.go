@@ -11,7 +11,7 @@ import (
 // service examines the mounts that a service declares.
 func (f *findings) service(s Service) {
 	owner := Owner{Service: true, Name: s.Name}
-	app := appOf(s.Image, s.Args)
+	app := appOf(s.Image, f.args[s.Name])
 	for _, m := range s.Mounts {
 		found := Finding{Owner: owner, Image: s.Image, Path: m.Target, Declared: true, Source: cmp.Or(m.Name, m.Source)}
 		found.Class, found.Reason = app.class(m.Target)
