@@ -80,7 +80,7 @@ func (d *Driver) Run(ctx context.Context, l net.Listener) error {
 	case err = <-failed:
 	case <-ctx.Done():
 		d.shutdown(ctx, srv)
-		<-failed
+		err = <-failed
 	}
 	cancel() // what is still under way is taken back (D4)
 	err = errors.Join(ignoreClosed(err), ignoreClosed(srv.Close()))

@@ -89,13 +89,20 @@ func passedCount(pid int, getenv func(string) string) int {
 	return n
 }
 
+// samePlace says whether two paths lead to one file; /var/run is often /run.
+func samePlace(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
 // passed returns a listener for that of n passed descriptors which listens at path,
 // or nil when none does. The others are left alone.
 func passed(path string, n, first int) (net.Listener, error) {
 	for fd := first; fd < first+n; fd++ {
 		addr, err := syscall.Getsockname(fd)
 		unix, ok := addr.(*syscall.SockaddrUnix)
-		if err != nil || !ok || unix.Name != path {
+		if err != nil || !ok || !samePlace(unix.Name, path) {
 			continue
 		}
 		syscall.CloseOnExec(fd) // engines must not inherit it

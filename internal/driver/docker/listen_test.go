@@ -81,7 +81,11 @@ func TestPassed(t *testing.T) {
 	if l, err := passed(path+".other", 1, fd); l != nil || err != nil {
 		t.Fatalf("passed = %v, %v; want nothing: it listens elsewhere", l, err)
 	}
-	l, err := passed(path, 1, fd)
+	other := filepath.Join(t.TempDir(), "by-another-name.sock")
+	if err := os.Symlink(path, other); err != nil {
+		t.Fatal(err)
+	}
+	l, err := passed(other, 1, fd)
 	if l == nil || err != nil {
 		t.Fatalf("passed = %v, %v; want the listener", l, err)
 	}

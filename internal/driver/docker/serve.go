@@ -23,41 +23,42 @@ type outcome struct {
 
 // serve answers one call, or drops its connection.
 func (d *Driver) serve(w http.ResponseWriter, r *http.Request, op operation) {
+	ctx := r.Context()
 	body, err := read(w, r)
 	if err != nil {
-		d.refuse(w, op, request{}, err)
+		d.refuse(ctx, w, op, request{}, err)
 		return
 	}
 	req, err := decode(body, op.needs)
 	if err != nil {
-		d.refuse(w, op, req, err)
+		d.refuse(ctx, w, op, req, err)
 		return
 	}
-	out := d.within(r.Context(), op, req)
+	out := d.within(ctx, op, req)
 	if out.err != nil {
-		d.refuse(w, op, req, out.err)
+		d.refuse(ctx, w, op, req, out.err)
 		return
 	}
 	if err := reply(w, http.StatusOK, out.resp); err != nil {
-		d.log.Warn("docker did not take the answer", "call", op.path, "volume", req.Name, "error", err)
-		d.start(func() { d.takeBack(r.Context(), op, req) })
+		d.log.WarnContext(ctx, "docker did not take the answer", "call", op.path, "volume", req.Name, "error", err)
+		d.start(func() { d.takeBack(ctx, op, req) })
 	}
 }
 
 // refuse answers with an error; or, where an error would be taken for "no such
 // volume" and that is not known, with a connection that breaks (D1).
-func (d *Driver) refuse(w http.ResponseWriter, op operation, req request, err error) {
-	if op.sure && !op.settled(err) {
-		d.log.Warn("docker call dropped: nothing is known yet", "call", op.path, "volume", req.Name, "error", err)
-		panic(http.ErrAbortHandler)
-	}
+func (d *Driver) refuse(ctx context.Context, w http.ResponseWriter, op operation, req request, err error) {
 	level := slog.LevelInfo
 	if op.sure {
+		if !op.settled(err) {
+			d.log.WarnContext(ctx, "docker call dropped: nothing is known yet", "call", op.path, "volume", req.Name, "error", err)
+			panic(http.ErrAbortHandler)
+		}
 		level = slog.LevelDebug // the Engine asks every driver for every name
 	}
-	d.log.Log(context.Background(), level, "docker call refused", "call", op.path, "volume", req.Name, "error", err)
+	d.log.Log(ctx, level, "docker call refused", "call", op.path, "volume", req.Name, "error", err)
 	if err := reply(w, http.StatusOK, response{Err: err.Error()}); err != nil {
-		d.log.Warn("docker did not take the answer", "call", op.path, "volume", req.Name, "error", err)
+		d.log.WarnContext(ctx, "docker did not take the answer", "call", op.path, "volume", req.Name, "error", err)
 	}
 }
 
