@@ -60,8 +60,8 @@ func (m *Machine) ImportImage(ctx context.Context, name string, image Image) err
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	err := m.Run(cmd)
-	in.Close() // ends pack, if docker did not read everything
-	<-packed
+	_ = in.Close() // ends pack, if docker did not read everything
+	_ = <-packed // of no more interest
 	if err != nil {
 		return fmt.Errorf("import image %s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
 	}
@@ -123,7 +123,7 @@ func libraries(ctx context.Context, program string) ([]string, error) {
 		return nil, fmt.Errorf("find the libraries of %s: %w: %s", program, err, text)
 	}
 	var paths []string
-	for _, word := range strings.Fields(string(text)) {
+	for word := range strings.FieldsSeq(string(text)) {
 		if strings.HasPrefix(word, "/") {
 			paths = append(paths, word)
 		}

@@ -125,10 +125,10 @@ func wantNothing(t *testing.T, dir string, pid int) {
 	t.Helper()
 	err := lab.Poll(t.Context(), "the machine to be gone", func(context.Context) error {
 		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is there: %v", dir, err)
+			return errors.New(dir + " is still there")
 		}
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("process %d is there: %v", pid, err)
+			return fmt.Errorf("process %d is still there", pid)
 		}
 		return nil
 	})

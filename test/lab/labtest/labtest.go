@@ -23,12 +23,12 @@ func New(t testing.TB, opts lab.Options) *lab.Machine {
 	if opts.Ballast == "" {
 		opts.Ballast = Binary(t)
 	}
-	// Not t.TempDir: its long names do not fit into the address of a socket.
+	//nolint:usetesting // t.TempDir has long names, which do not fit into the address of a socket
 	parent, err := os.MkdirTemp("", "lab-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(parent) })
+	t.Cleanup(func() { os.RemoveAll(parent) }) // empty by then
 	m, err := lab.New(t.Context(), filepath.Join(parent, "m"), opts)
 	if err != nil {
 		t.Fatal(err)

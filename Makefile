@@ -1,0 +1,63 @@
+# Every target here is what CI runs, so green here is green there.
+# The first three need a Debian with root; they install what is missing and say so.
+
+GO   ?= go
+N    ?= 20
+TIME ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check up down lab fuzz powercut bench docs vuln clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the binary, static and reproducible, as bin/ballast
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ballast ./cmd/ballast
+
+demo: build ## Redis in Docker Swarm survives what a machine can do to it (two minutes, touches nothing)
+	@scripts/install-packages demo
+	@$(GO) run ./test/demo
+
+up: build ## start Ballast for this machine's Docker Engine
+	@scripts/install-packages up
+	@scripts/up
+
+down: ## undo what "make up" did; volumes are kept
+	@scripts/down
+
+test: build ## every test that this machine can run; says what it left out, and why
+	-@scripts/install-packages build test
+	@scripts/test
+
+check: bin/golangci-lint ## format, vet, lint, layers, go.mod: what must hold before a commit
+	@scripts/check
+
+lab: build ## a shell on a machine in miniature, with an agent and a Docker Engine of its own
+	@scripts/install-packages demo
+	@$(GO) run ./test/lab/labshell
+
+fuzz: ## every parser is fuzzed for a while: make fuzz TIME=10m
+	@scripts/fuzz $(TIME)
+
+powercut: build ## cut the power under a real kernel: make powercut N=200
+	@scripts/install-packages test
+	$(GO) run ./test/powercut -n $(N)
+
+bench: build ## compare with a plain directory and with GlusterFS
+	@scripts/install-packages bench
+	$(GO) run ./test/bench
+
+docs: ## bring generated files up to date
+	$(GO) generate ./...
+
+# Not part of check: it asks vuln.go.dev, so the same source may fail tomorrow.
+vuln: ## known vulnerabilities that our code can reach (asks vuln.go.dev)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+clean: ## remove what was built here
+	rm -rf bin
+
+# Built from its pinned source; the first time takes minutes.
+bin/golangci-lint: tools/go.mod
+	@echo "building golangci-lint, which takes some minutes the first time …"
+	cd tools && CGO_ENABLED=0 $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
