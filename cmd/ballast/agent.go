@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +17,7 @@ import (
 
 func newAgent(c *cli) *cobra.Command {
 	var cfg agent.Config
-	var node, file string
+	var node, file, logCapacity string
 	var logJSON, verbose bool
 	cmd := &cobra.Command{
 		Use:   "agent [--data DIR] [--config FILE]",
@@ -40,7 +42,14 @@ An option on the command line wins. An unknown key is refused.`,
 			cfg.Node = ballast.NodeID(node)
 			cfg.Version = buildVersion()
 			cfg.Log = newLog(c.stderr, logJSON, verbose)
-			return agent.Run(cmd.Context(), cfg)
+			if logCapacity != "" {
+				n, err := ballast.ParseSize(logCapacity)
+				if err != nil {
+					return usagef("--log-capacity: %w", err)
+				}
+				cfg.LogCapacity = n
+			}
+			return stopped(cmd.Context(), agent.Run(cmd.Context(), cfg))
 		},
 	}
 	f := cmd.Flags()
@@ -49,10 +58,19 @@ An option on the command line wins. An unknown key is refused.`,
 	f.StringVar(&cfg.DockerSocket, "docker-socket", agent.DefaultDockerSocket, "ask the Docker Engine at `PATH` who uses a volume; \"\": ask nobody")
 	f.StringVar(&cfg.PluginSocket, "plugin-socket", agent.DefaultPluginSocket, "serve the Docker volume driver at `PATH`; \"\": no driver")
 	f.DurationVar(&cfg.TrashKeep, "trash-keep", agent.DefaultTrashKeep, "keep removed volumes for `TIME`")
+	f.StringVar(&logCapacity, "log-capacity", "", "let the log of each volume grow to `SIZE` (default the engine's)")
 	f.BoolVar(&logJSON, "log-json", false, "write the log as JSON")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what only a developer wants to know, too")
 	f.StringVar(&file, "config", "", "read options from `FILE`")
 	return cmd
+}
+
+// stopped turns the error of a process that was asked to end into success.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // readConfig sets every flag that the file names and the command line does not.
