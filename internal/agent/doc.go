@@ -1,3 +1,29 @@
 // Package agent wires a node together: volume records, engines, devices, the
-// API and the volume driver. It owns every long-lived goroutine of a node.
+// API, the volume driver and the metrics. It owns every long-lived goroutine of
+// a node.
+//
+// # Invariants
+//
+//	A1  One agent runs on a data folder.
+//	A2  A volume is mounted as long as somebody holds it and its engine lives;
+//	    a hold is on disk before its holder is told.
+//	A3  An attach that nobody waits for any more is taken back.
+//	A4  Every step on a volume happens under its slot's lock, one at a time; no
+//	    step on one volume waits for another volume.
+//	A5  Looking volumes up waits for nothing: no lock that is held across I/O, no
+//	    engine, no disk, no etcd.
+//	A6  Every call returns when its context ends, whatever it started goes on in
+//	    the node's own goroutines, and ends or is taken back there.
+//	A7  A volume that was in use is never begun anew: not its files when they are
+//	    missing, not its filesystem when it is blank. Scratch volumes excepted.
+//	A8  Holds belong to one boot of the machine and one life of the engine. What a
+//	    dead engine leaves is swept, and touches no other volume.
+//	A9  An agent that ends leaves what is attached as it is; one that starts takes
+//	    it over as the kernel and the engines describe it.
+//	A10 A removed volume can be restored until its time in the trash is over.
+//
+// # Concurrency
+//
+// A [Node] is safe for concurrent use. [Node.Run] owns its goroutines; work that
+// outlives a call is handed to it. The order of locks is: a slot's lock, its mu.
 package agent

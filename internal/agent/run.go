@@ -1,15 +1,146 @@
 package agent
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/driver/docker"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
 
 // Run is a node: it serves the API and the volume driver until ctx ends, and
 // then leaves attached volumes as they are, for the next agent to take over.
 // It refuses to run where another agent has the data folder.
-func Run(ctx context.Context, cfg Config) error {
-	_, err := cfg.withDefaults()
+func Run(ctx context.Context, cfg Config) (err error) {
+	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
+	if err := makeFolders(cfg.DataDir); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	lock, err := lockDataDir(cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	disk, err := vfs.OS(cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	defer func() { err = errors.Join(err, disk.Close()) }()
+	records := cluster.Open(cluster.Config{Dir: filepath.Join(cfg.DataDir, recordsDir), View: disk, Node: cfg.Node, Log: cfg.Log})
+	n, err := newNode(cfg, disk, records, processEngines{cfg}, kernelDevices{cfg.Log}, whomToAsk(cfg))
+	if err != nil {
+		return err
+	}
+	return n.listenAndRun(ctx)
+}
+
+func makeFolders(data string) error {
+	for _, dir := range []string{"", volumesDir, mountsDir} {
+		if err := os.MkdirAll(filepath.Join(data, dir), 0o700); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func whomToAsk(cfg Config) containers {
+	if cfg.DockerSocket == "" {
+		return nobodyToAsk{}
+	}
+	return dockerEngine{cfg.DockerSocket}
+}
+
+// listenAndRun opens the sockets, so that callers can wait on them, and runs.
+func (n *Node) listenAndRun(ctx context.Context) error {
+	api, err := listenRoot(ctx, n.cfg.DataDir, socketName)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	var plugin net.Listener
+	if n.cfg.PluginSocket != "" {
+		if plugin, err = docker.Listen(ctx, n.cfg.PluginSocket); err != nil {
+			return errors.Join(fmt.Errorf("start agent: %w", err), api.Close())
+		}
+	}
+	n.log.Info("agent started", "node", n.cfg.Node, "version", n.cfg.Version, "data_dir", n.cfg.DataDir)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(ctx, api, n.handler(), n.log) })
+	if plugin != nil {
+		driver := docker.New(dockerVolumes{n}, docker.Options{Log: n.log})
+		group.Go(func() error { return driver.Run(ctx, plugin) })
+	}
+	group.Go(func() error { return n.Run(ctx) })
+	err = group.Wait()
+	n.log.Info("agent ended; attached volumes work on", "error", err)
+	return err
+}
+
+// Run keeps the volumes until ctx ends.
+func (n *Node) Run(ctx context.Context) error {
+	var group errgroup.Group
+	// Work that is taken back at the end changes records still.
+	records, done := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return n.runRecords(records) })
+	group.Go(func() error { defer done(); n.runWork(ctx); return nil })
+	group.Go(func() error {
+		n.takeOver(ctx)
+		n.reconcile(ctx)
+		every(ctx, reconcileEvery, n.reconcile)
+		return nil
+	})
+	group.Go(func() error { every(ctx, watchEvery, n.watch); return nil })
+	group.Go(func() error {
+		n.tidy(ctx)
+		every(ctx, tidyEvery, n.tidy)
+		return nil
+	})
+	return group.Wait()
+}
+
+// runRecords keeps the records. When they cannot be kept, the node serves what it
+// knows all the same: what is attached must be detached, and Docker asks.
+func (n *Node) runRecords(ctx context.Context) error {
+	err := n.records.Run(ctx)
+	if err == nil {
+		return nil
+	}
+	n.log.Error("volume records are unavailable; known volumes are still served", "error", err)
+	n.noteRecords()
+	<-ctx.Done()
+	return err
+}
+
+// runWork runs what is handed to the node until ctx ends, and then waits for it
+// within a grace: a step that hangs is left to the end of the process.
+func (n *Node) runWork(ctx context.Context) {
+	var work sync.WaitGroup
+	for ctx.Err() == nil {
+		select {
+		case f := <-n.work:
+			work.Go(func() { f(ctx) })
+		case <-ctx.Done():
+		}
+	}
+	close(n.ended)
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	grace := time.NewTimer(shutdownGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-grace.C:
+		n.log.Warn("a step on a volume hangs and is abandoned; the next agent looks after it")
+	}
 }

@@ -1,0 +1,334 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/volume"
+)
+
+// errTakenBack says that everybody who waited for an attach has gone.
+var errTakenBack = errors.New("nobody waits for it any more; it was taken back")
+
+// Attach mounts a volume on this node for a holder and returns its mountpoint.
+// A holder may attach several times, and each takes a [Node.Detach]. When ctx
+// ends first, there is no hold.
+func (n *Node) Attach(ctx context.Context, name, holder string) (mountpoint string, err error) {
+	defer n.meters.timeAttach(time.Now())(&err)
+	ctx, cancel := context.WithTimeout(ctx, attachBudget)
+	defer cancel()
+	rec, err := n.findForHolder(ctx, name, holder)
+	if err != nil {
+		return "", fmt.Errorf("attach volume: %w", err)
+	}
+	s := n.slot(rec.ID)
+	f, w, first := s.join(holder)
+	if first && !n.do(func(ctx context.Context) { n.fly(ctx, s, f) }) {
+		f.err = errEnding
+		s.land(f)
+		close(f.done)
+	}
+	mountpoint, err = n.await(ctx, s, f, w)
+	if err != nil {
+		return "", fmt.Errorf("attach volume %q: %w", name, err)
+	}
+	return mountpoint, nil
+}
+
+var errEnding = fmt.Errorf("the agent is ending: %w", ballast.ErrNotReady)
+
+// findForHolder looks up a volume that somebody wants to hold or let go.
+func (n *Node) findForHolder(ctx context.Context, name, holder string) (cluster.Record, error) {
+	if err := checkHolder(holder); err != nil {
+		return cluster.Record{}, err
+	}
+	rec, err := n.records.Get(name)
+	if err != nil {
+		return rec, err
+	}
+	return rec, n.waitAdopted(ctx)
+}
+
+// await waits for the outcome of a flight, or leaves it when ctx ends. A hold
+// that was given at that very moment is returned: the caller has gone.
+func (n *Node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string, error) {
+	select {
+	case <-f.done:
+		return f.mountpoint, f.err
+	case <-ctx.Done():
+	}
+	if !s.leave(f, w) {
+		n.do(func(ctx context.Context) {
+			<-f.done
+			if f.err == nil {
+				n.letGo(ctx, s, w.holder, nil)
+			}
+		})
+	}
+	return "", fmt.Errorf("%s was not done in time and is taken back: %w", s.doing(), ctx.Err())
+}
+
+// fly brings about one attach for all who wait for it.
+func (n *Node) fly(ctx context.Context, s *slot, f *flight) {
+	defer close(f.done)
+	ctx, cancel := context.WithTimeout(ctx, attachBudget)
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // ends with fly
+		select {
+		case <-f.abandoned:
+			cancel()
+		case <-stop:
+		}
+	}()
+	if f.err = n.acquire(ctx, s, "attaching"); f.err != nil {
+		s.land(f)
+		return
+	}
+	defer s.release()
+	f.mountpoint, f.err = n.ensureAttached(ctx, s)
+	holders := s.land(f)
+	if f.err == nil {
+		f.err = n.giveHolds(ctx, s, holders)
+	}
+	if f.err != nil {
+		n.log.Warn("attach failed", "volume_id", s.id, "error", f.err)
+	}
+}
+
+// giveHolds notes the holders of a mounted volume before they are told (A2). With
+// none left, the volume is unmounted again (A3).
+func (n *Node) giveHolds(ctx context.Context, s *slot, holders []string) error {
+	state := s.remembered()
+	for _, h := range holders {
+		state = state.with(h, sinceBoot())
+	}
+	err := errTakenBack
+	if len(holders) > 0 {
+		err = n.remember(s, state)
+	}
+	if err != nil && len(s.remembered().Holders) == 0 {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoBudget)
+		defer cancel()
+		err = errors.Join(err, n.unmount(undo, s))
+	}
+	return err
+}
+
+// ensureAttached mounts the volume unless it is mounted already. The caller has
+// the slot's lock.
+func (n *Node) ensureAttached(ctx context.Context, s *slot) (string, error) {
+	if a := s.current(); a != nil {
+		mounted, err := n.stillWell(ctx, s, a)
+		if mounted || err != nil {
+			return a.mountpoint, err
+		}
+	}
+	rec, err := n.records.ByID(s.id)
+	if err != nil {
+		return "", err
+	}
+	a, err := n.bringUp(ctx, s, rec)
+	if err != nil {
+		return "", err
+	}
+	s.setAttached(a)
+	n.health.clear(s.id)
+	n.log.Info("attached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "device", a.loop, "mountpoint", a.mountpoint)
+	return a.mountpoint, nil
+}
+
+// stillWell looks at an engine that should be running. One that is gone is swept
+// away, so that a fresh attach can follow; one that does not answer is an error:
+// who opened a file on it now would hang.
+func (n *Node) stillWell(ctx context.Context, s *slot, a *attachment) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusBudget)
+	defer cancel()
+	status, err := a.engine.Status(ctx)
+	switch {
+	case err == nil && status.Error != "":
+		return true, fmt.Errorf("the engine accepts nothing more: %s; nothing acknowledged is lost; stop what uses the volume, then attach it again", status.Error)
+	case err == nil:
+		return true, nil
+	case errors.Is(err, errEngineGone):
+		n.bury(ctx, s, a)
+		return false, nil
+	}
+	return true, fmt.Errorf("the volume is mounted, but its engine does not answer; it may be stopped (see `ballast volume inspect %s`): %w", a.record.Name, err)
+}
+
+// bringUp takes a volume from its files to its mountpoint, or leaves nothing.
+func (n *Node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *attachment, err error) {
+	if err := n.ensureFiles(s, rec); err != nil {
+		return nil, err
+	}
+	rec, err = n.claim(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	a := &attachment{record: rec, mountpoint: n.mountpoint(rec.Name), deviceFile: n.path(s.dir, deviceName)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.takeDown(ctx, s, a))
+		}
+	}()
+	if err := n.clearWay(ctx, s, a); err != nil {
+		return nil, err
+	}
+	if a.engine, err = n.engines.Spawn(ctx, n.path(s.dir), rec.Epoch); err != nil {
+		return nil, err
+	}
+	return a, n.mount(ctx, s, a)
+}
+
+// clearWay takes away what is in the way of a new engine: one that nobody knows
+// of, or what a dead one left.
+func (n *Node) clearWay(ctx context.Context, s *slot, a *attachment) error {
+	forgotten, err := n.engines.Dial(ctx, n.path(s.dir))
+	if errors.Is(err, errEngineGone) {
+		return n.devices.Sweep(ctx, a.deviceFile)
+	}
+	if err != nil {
+		return fmt.Errorf("see whether an engine runs for the volume: %w", err)
+	}
+	n.log.Warn("an engine runs that nobody attached, and is stopped", "volume", a.record.Name)
+	if err := n.devices.Detach(ctx, a.deviceFile); err != nil {
+		return err
+	}
+	return forgotten.Stop(ctx)
+}
+
+// claim makes this node the volume's writer under a new epoch.
+func (n *Node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
+	state := s.remembered()
+	rec, err := n.records.Claim(ctx, s.id, state.Epoch)
+	if err != nil {
+		return rec, err
+	}
+	// Holds of an engine that died are void (A8).
+	state.Epoch, state.Holders = rec.Epoch, nil
+	return rec, n.remember(s, state)
+}
+
+// mount makes the device of a running engine and mounts it, at the size that the
+// volume shall have.
+func (n *Node) mount(ctx context.Context, s *slot, a *attachment) error {
+	rec := a.record
+	if err := n.growEngine(ctx, a, rec.Spec.Size); err != nil {
+		return err
+	}
+	at, err := n.devices.Attach(ctx, deviceSpec(a, rec))
+	if err != nil {
+		return err
+	}
+	a.loop = at.Loop
+	if !rec.Formatted {
+		if a.record, err = n.records.Formatted(ctx, s.id, rec.Epoch); err != nil {
+			return err
+		}
+	}
+	return n.growFilesystem(ctx, s, a, rec.Spec.Size, at.Formatted)
+}
+
+// deviceSpec says what device a volume wants. A volume that was formatted once,
+// and now is blank, has lost its data: it is not formatted again (A7).
+func deviceSpec(a *attachment, rec cluster.Record) device.Spec {
+	return device.Spec{
+		DeviceFile: a.deviceFile,
+		Mountpoint: a.mountpoint,
+		Filesystem: rec.Spec.FS,
+		MayFormat:  !rec.Formatted || rec.Spec.Class == ballast.Scratch,
+		UID:        int(rec.Spec.UID),
+		GID:        int(rec.Spec.GID),
+		Mode:       rec.Spec.Mode,
+	}
+}
+
+func (n *Node) growEngine(ctx context.Context, a *attachment, size int64) error {
+	status, err := a.engine.Status(ctx)
+	if err != nil || status.Size >= size {
+		return err
+	}
+	return a.engine.Resize(ctx, size)
+}
+
+// growFilesystem makes the mounted filesystem as large as the volume, unless it
+// was before, and remembers that.
+func (n *Node) growFilesystem(ctx context.Context, s *slot, a *attachment, size int64, fresh bool) error {
+	state := s.remembered()
+	if state.FilesystemSize == size && !fresh {
+		return nil
+	}
+	if !fresh {
+		if err := n.devices.Grow(ctx, a.deviceFile, size); err != nil {
+			return err
+		}
+	}
+	state.FilesystemSize = size
+	return n.remember(s, state)
+}
+
+// ensureFiles makes the files of a volume that was never attached, and of a
+// scratch volume every time. Files of any other volume that are missing are
+// missing data, and nothing takes their place (A7).
+func (n *Node) ensureFiles(s *slot, rec cluster.Record) error {
+	if rec.Spec.Class == ballast.Scratch {
+		if err := n.wipe(s); err != nil {
+			return err
+		}
+	}
+	if err := n.disk.Mkdir(s.dir); err != nil {
+		return fmt.Errorf("make volume's folder: %w", err)
+	}
+	id, err := volume.ReadIdentity(n.disk, s.dir)
+	switch {
+	case err == nil && id.ID != rec.ID:
+		return fmt.Errorf("the files in %s are those of volume %s; put the right ones there", n.path(s.dir), id.ID)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case rec.Epoch > 0 && rec.Spec.Class != ballast.Scratch:
+		return fmt.Errorf("the volume was in use before and its files are not in %s; nothing was changed; put them back, or remove the volume and create it anew: %w", n.path(s.dir), err)
+	}
+	if err := volume.Create(n.disk, s.dir, volume.Identity{ID: rec.ID, Size: rec.Spec.Size}); err != nil {
+		return err
+	}
+	return n.disk.SyncDir(volumesDir)
+}
+
+// wipe deletes the files of a volume that is not attached, and keeps what is
+// remembered of its epochs.
+func (n *Node) wipe(s *slot) error {
+	if err := n.removeFiles(s); err != nil {
+		return err
+	}
+	if err := n.disk.Mkdir(s.dir); err != nil {
+		return fmt.Errorf("make volume's folder: %w", err)
+	}
+	state := s.remembered()
+	state.FilesystemSize = 0
+	return n.remember(s, state)
+}
+
+// removeFiles deletes all that a volume has on this node. Its folder's name is an
+// id that was checked when its record was read.
+func (n *Node) removeFiles(s *slot) error {
+	root, err := os.OpenRoot(n.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("delete volume's files: %w", err)
+	}
+	err = errors.Join(root.RemoveAll(s.dir), root.Close())
+	if err != nil {
+		return fmt.Errorf("delete volume's files: %w", err)
+	}
+	return n.disk.SyncDir(volumesDir)
+}

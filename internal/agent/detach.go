@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ballast-io/ballast"
+)
+
+// Detach ends one hold; the last one unmounts the volume. A holder that has none
+// is no error. It returns when the hold is gone for good and, within reason, the
+// volume is unmounted; unmounting that takes longer goes on by itself.
+func (n *Node) Detach(ctx context.Context, name, holder string) error {
+	ctx, cancel := context.WithTimeout(ctx, callBudget)
+	defer cancel()
+	rec, err := n.findForHolder(ctx, name, holder)
+	if err != nil {
+		return fmt.Errorf("detach volume: %w", err)
+	}
+	s := n.slot(rec.ID)
+	released, done := make(chan struct{}), make(chan error, 1)
+	ok := n.do(func(ctx context.Context) { done <- n.letGo(ctx, s, holder, func() { close(released) }) })
+	if !ok {
+		return fmt.Errorf("detach volume %q: %w", name, errEnding)
+	}
+	if err := awaitDetach(ctx, released, done); err != nil {
+		return fmt.Errorf("detach volume %q: %w", name, err)
+	}
+	return nil
+}
+
+func awaitDetach(ctx context.Context, released <-chan struct{}, done <-chan error) error {
+	patience := time.NewTimer(detachPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	select {
+	case <-released:
+		return nil
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("an earlier step on the volume has not ended; the hold is let go when it has: %w", ctx.Err())
+	}
+}
+
+// letGo takes one hold away and unmounts the volume when it was the last. It
+// calls released, unless that is nil, once the hold is gone from disk.
+func (n *Node) letGo(ctx context.Context, s *slot, holder string, released func()) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountBudget)
+	defer cancel()
+	if err := n.acquire(ctx, s, "detaching"); err != nil {
+		return err
+	}
+	defer s.release()
+	state := s.remembered()
+	if _, holds := state.Holders[holder]; !holds {
+		return nil
+	}
+	if err := n.remember(s, state.without(holder)); err != nil {
+		return err
+	}
+	if released != nil {
+		released()
+	}
+	if len(s.remembered().Holders) > 0 || s.current() == nil {
+		return nil
+	}
+	return n.unmountPatiently(ctx, s)
+}
+
+// unmountPatiently unmounts a volume that nobody holds. Writing back may take
+// minutes, and goes on for as long as the engine shows that it lives.
+func (n *Node) unmountPatiently(ctx context.Context, s *slot) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched, engine := make(chan struct{}), s.current().engine
+	go func() { // ends with the context, which ends with this call
+		defer close(watched)
+		n.cancelWhenStuck(ctx, engine, cancel)
+	}()
+	err := n.unmount(ctx, s)
+	cancel()
+	<-watched
+	return err
+}
+
+func (n *Node) cancelWhenStuck(ctx context.Context, e engine, cancel context.CancelFunc) {
+	last := time.Now()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		asked, done := context.WithTimeout(ctx, statusBudget)
+		_, err := e.Status(asked)
+		done()
+		if err == nil {
+			last = time.Now()
+		} else if time.Since(last) > stuckAfter {
+			cancel()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// unmount ends the attachment of a volume that nobody holds. When somebody uses
+// the filesystem still, the volume stays attached, and tidying up tries again.
+// The caller has the slot's lock.
+func (n *Node) unmount(ctx context.Context, s *slot) error {
+	a := s.current()
+	if a == nil {
+		return nil
+	}
+	s.setProcessing("unmounting")
+	err := n.devices.Detach(ctx, a.deviceFile)
+	if errors.Is(err, ballast.ErrInUse) {
+		n.health.raise(s.id, condStillMounted, fmt.Sprintf("Volume %q has no holder, but something on this node still uses its filesystem; its data is safe.", a.record.Name),
+			"find it with `grep "+a.mountpoint+" /proc/*/mountinfo` and stop it; the volume is unmounted then")
+		return err
+	}
+	n.health.clear(s.id, condStillMounted)
+	if err != nil {
+		n.log.Warn("unmounting was cut short; what was not synced is lost, as in a power cut", "volume", a.record.Name, "error", err)
+	}
+	err = errors.Join(err, n.stopEngine(ctx, a))
+	n.giveUp(ctx, s, a)
+	n.log.Info("detached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch))
+	return err
+}
+
+// giveUp forgets an attachment whose device and engine are gone. That the record
+// still names this node harms nobody: tidying up tells it again.
+func (n *Node) giveUp(ctx context.Context, s *slot, a *attachment) {
+	s.setAttached(nil)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordBudget)
+	defer cancel()
+	if _, err := n.records.Release(ctx, s.id, a.record.Epoch); err != nil {
+		n.log.Warn("the record still names this node as the holder; it is told again", "volume", a.record.Name, "error", err)
+	}
+}
+
+// stopEngine ends an engine, by force when it does not end by itself, and takes
+// away what it left.
+func (n *Node) stopEngine(ctx context.Context, a *attachment) error {
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
+	defer cancel()
+	err := a.engine.Stop(stopping)
+	if err == nil || errors.Is(err, errEngineGone) {
+		return nil
+	}
+	n.log.Warn("engine did not stop and is killed; what was not flushed is lost, as in a power cut", "volume", a.record.Name, "error", err)
+	sweeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
+	defer cancel()
+	return errors.Join(a.engine.Kill(), n.devices.Sweep(sweeping, a.deviceFile))
+}
+
+// takeDown takes back an attach that failed half way.
+func (n *Node) takeDown(ctx context.Context, s *slot, a *attachment) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoBudget)
+	defer cancel()
+	var err error
+	if a.engine != nil {
+		err = n.devices.Detach(ctx, a.deviceFile)
+		err = errors.Join(err, n.stopEngine(ctx, a))
+	} else {
+		err = n.devices.Sweep(ctx, a.deviceFile)
+	}
+	n.giveUp(ctx, s, a)
+	return err
+}
+
+// bury takes away what a dead engine left. Who held the volume has a filesystem
+// that answers with errors; the holds are void (A8). The caller has the slot's
+// lock.
+func (n *Node) bury(ctx context.Context, s *slot, a *attachment) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
+	defer cancel()
+	n.log.Error("engine died; what was flushed is safe", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "holders", s.remembered().names())
+	n.meters.engineDeaths.Inc()
+	if err := n.devices.Sweep(ctx, a.deviceFile); err != nil {
+		n.log.Warn("some of what a dead engine left is still there; the next attach tries again", "volume", a.record.Name, "error", err)
+	}
+	state := s.remembered()
+	state.Holders = nil
+	if err := n.remember(s, state); err != nil {
+		n.log.Warn("holds on a dead engine are still on disk; the next attach ends them", "volume", a.record.Name, "error", err)
+	}
+	n.giveUp(ctx, s, a)
+	n.mourn(s, a.record.Name)
+}
+
+func (n *Node) mourn(s *slot, name string) {
+	s.mu.Lock()
+	s.failed = true
+	s.mu.Unlock()
+	n.health.raise(s.id, condEngineFailed, fmt.Sprintf("The engine of volume %q died; everything that was flushed is safe, what uses the volume gets errors.", name),
+		"restart what uses it: the volume is attached afresh then; engine.log in the volume's folder says why it died")
+}

@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/cluster"
+)
+
+// state is what a volume is doing on this node.
+type state string
+
+const (
+	stateDetached  state = "detached"
+	stateAttached  state = "attached"
+	stateAttaching state = "attaching"
+	stateFailed    state = "failed" // its engine died, and nobody attached it since
+	stateTrash     state = "trash"
+)
+
+func states() []state {
+	return []state{stateDetached, stateAttached, stateAttaching, stateFailed, stateTrash}
+}
+
+// volumeView is what is known of a volume at one moment.
+type volumeView struct {
+	record     cluster.Record
+	state      state
+	mountpoint string
+	loop       string
+	holders    []string
+	status     engineStatus // zero when no engine has answered yet
+	usedBytes  int64
+	conditions []condition
+}
+
+// look puts together what is known of a volume, from memory alone (A5).
+func (n *Node) look(rec cluster.Record) volumeView {
+	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID)}
+	if s := n.peek(rec.ID); s != nil {
+		s.describe(&v)
+	}
+	if rec.InTrash() {
+		v.state = stateTrash
+	}
+	return v
+}
+
+func (s *slot) describe(v *volumeView) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.usedBytes = s.usedBytes
+	for _, holder := range s.state.names() {
+		for range s.state.Holders[holder].Count {
+			v.holders = append(v.holders, holder)
+		}
+	}
+	switch {
+	case s.attached != nil:
+		v.state, v.mountpoint, v.loop, v.status = stateAttached, s.attached.mountpoint, s.attached.loop, s.status
+	case s.flight != nil || s.processing == "attaching":
+		v.state = stateAttaching
+	case s.failed:
+		v.state = stateFailed
+	}
+}
+
+// listViews returns the volumes in or outside of the trash, sorted by name.
+func (n *Node) listViews(trash bool) []volumeView {
+	records := n.records.List()
+	if trash {
+		records = n.records.Trash()
+	}
+	views := make([]volumeView, len(records))
+	for i, rec := range records {
+		views[i] = n.look(rec)
+	}
+	return views
+}
+
+// nameOf returns a volume's name for people, or its id when that is not known.
+func (n *Node) nameOf(id ballast.VolumeID) string {
+	if rec, err := n.records.ByID(id); err == nil {
+		return rec.Name
+	}
+	return string(id)
+}

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// meters are the counters that a node keeps itself. What can be looked up is
+// looked up when it is asked for; see collector.
+type meters struct {
+	attachWait     prometheus.Histogram
+	attachFailures prometheus.Counter
+	engineDeaths   prometheus.Counter
+}
+
+func newMeters() *meters {
+	return &meters{
+		attachWait: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ballast_mount_wait_seconds", Help: "How long mounts that succeeded took.",
+			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 100},
+		}),
+		attachFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_mount_failures_total", Help: "Mounts that failed."}),
+		engineDeaths:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_engine_deaths_total", Help: "Engines that died."}),
+	}
+}
+
+// timeAttach returns what notes the outcome of an attach that began at start.
+func (m *meters) timeAttach(start time.Time) func(*error) {
+	return func(err *error) {
+		if *err != nil {
+			m.attachFailures.Inc()
+			return
+		}
+		m.attachWait.Observe(time.Since(start).Seconds())
+	}
+}
+
+var (
+	volumeLabels = []string{"volume", "node"}
+
+	descSize     = prometheus.NewDesc("ballast_volume_size_bytes", "Disk space that a volume's files take on this node.", volumeLabels, nil)
+	descCapacity = prometheus.NewDesc("ballast_volume_capacity_bytes", "The size that a volume has for its users.", volumeLabels, nil)
+	descState    = prometheus.NewDesc("ballast_volume_state", "1 for the state that a volume is in on this node, 0 for the others.", append([]string{"state"}, volumeLabels...), nil)
+	descHolders  = prometheus.NewDesc("ballast_volume_holders", "Who holds a volume on this node.", volumeLabels, nil)
+	descEpoch    = prometheus.NewDesc("ballast_volume_epoch", "The epoch of a volume's latest attach.", volumeLabels, nil)
+	descLog      = prometheus.NewDesc("ballast_volume_log_bytes", "Log of a volume that is not folded into its image yet.", volumeLabels, nil)
+	descReads    = prometheus.NewDesc("ballast_volume_reads_total", "Reads that the running engine answered.", volumeLabels, nil)
+	descWrites   = prometheus.NewDesc("ballast_volume_writes_total", "Writes that the running engine answered.", volumeLabels, nil)
+	descFlushes  = prometheus.NewDesc("ballast_volume_flushes_total", "Flushes that the running engine answered.", volumeLabels, nil)
+	descRead     = prometheus.NewDesc("ballast_volume_read_bytes_total", "Bytes that the running engine read.", volumeLabels, nil)
+	descWritten  = prometheus.NewDesc("ballast_volume_written_bytes_total", "Bytes that the running engine wrote.", volumeLabels, nil)
+	descTrash    = prometheus.NewDesc("ballast_trash_volumes", "Removed volumes that can be restored.", []string{"node"}, nil)
+	descRecords  = prometheus.NewDesc("ballast_records_ready", "1 when volumes can be made and changed.", []string{"node"}, nil)
+	descHealth   = prometheus.NewDesc("ballast_condition", "1 for each condition that an operator should look at.", []string{"code", "volume", "node"}, nil)
+)
+
+// collector tells Prometheus what the node knows, without asking anybody (A5).
+type collector struct{ node *Node }
+
+// Describe implements [prometheus.Collector].
+func (c collector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
+
+// Collect implements [prometheus.Collector].
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	node := string(c.node.cfg.Node)
+	names := map[string]string{}
+	for _, v := range c.node.listViews(false) {
+		names[string(v.record.ID)] = v.record.Name
+		collectVolume(out, v, node)
+	}
+	ready, _ := c.node.records.Ready()
+	out <- gauge(descRecords, truth(ready), node)
+	out <- gauge(descTrash, float64(len(c.node.records.Trash())), node)
+	for _, cond := range c.node.health.all() {
+		out <- gauge(descHealth, 1, cond.code, names[string(cond.volume)], node)
+	}
+}
+
+func collectVolume(out chan<- prometheus.Metric, v volumeView, node string) {
+	name := v.record.Name
+	out <- gauge(descSize, float64(v.usedBytes), name, node)
+	out <- gauge(descCapacity, float64(v.record.Spec.Size), name, node)
+	out <- gauge(descHolders, float64(len(v.holders)), name, node)
+	out <- gauge(descEpoch, float64(v.record.Epoch), name, node)
+	for _, s := range states() {
+		out <- gauge(descState, truth(s == v.state), string(s), name, node)
+	}
+	if v.state != stateAttached {
+		return
+	}
+	out <- gauge(descLog, float64(v.status.LogBytes), name, node)
+	out <- counter(descReads, float64(v.status.Reads), name, node)
+	out <- counter(descWrites, float64(v.status.Writes), name, node)
+	out <- counter(descFlushes, float64(v.status.Flushes), name, node)
+	out <- counter(descRead, float64(v.status.ReadBytes), name, node)
+	out <- counter(descWritten, float64(v.status.WrittenBytes), name, node)
+}
+
+func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}
+
+func counter(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, labels...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
