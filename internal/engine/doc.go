@@ -1,0 +1,28 @@
+// Package engine is the process that serves one attached volume: it opens the
+// volume, shows it as a file through FUSE, and answers on a Unix socket in the volume's folder
+// ([Run]). The same package is its client ([Spawn], [Dial]): the agent starts engines
+// and finds them again after a restart of its own.
+//
+// # Invariants
+//
+//	N1  A volume has one engine: it holds a lock on the volume's folder for as
+//	    long as it lives, and a second one refuses to start.
+//	N2  An engine outlives the filesystem on it: while a loop device stands on its
+//	    file, neither a stop nor SIGTERM ends it.
+//	N3  A volume that is poisoned stays readable: the engine serves on, writes fail,
+//	    and the status says why.
+//	N4  Every call of a [Client] ends with its context, also when the engine is stopped
+//	    by a signal or a debugger.
+//	N5  A Kill reaches the engine that was dialled, or nobody.
+//
+// # Life
+//
+// An engine runs in a session of its own, so that neither the end of the agent nor
+// its terminal reaches it. SIGTERM, which an ending machine sends to everybody, is taken
+// as "stop when the file is released": whoever unmounts the filesystem later
+// needs the engine for it.
+//
+// # Concurrency
+//
+// Run is a process. A Client is safe for concurrent use.
+package engine

@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/vfs"
+	"github.com/ballast-io/ballast/internal/volume"
+)
+
+// Names in a volume's folder.
+const (
+	deviceDir  = "dev"
+	socketName = "engine.sock"
+	lockName   = "lock"
+	logName    = "engine.log"
+)
+
+// Config says what an engine serves and how.
+type Config struct {
+	Dir         string        // the volume's folder
+	Epoch       ballast.Epoch // higher than at every earlier start
+	LogCapacity int64         // bytes; 0 leaves it to the volume
+	Executable  string        // what Spawn starts; "" is the running program
+	Log         *slog.Logger  // of Run; nil discards
+}
+
+func (c Config) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}
+
+// DeviceFile returns the path of the file that the engine of a volume's folder serves.
+func DeviceFile(dir string) string { return filepath.Join(dir, deviceDir, device.FileName) }
+
+// engine is a running engine.
+type engine struct {
+	cfg    Config
+	log    *slog.Logger
+	volume *volume.Volume
+	server *device.Server
+	socket *control // nil until it is open
+	fuse   uint64   // device number of the FUSE filesystem
+
+	stopped chan struct{} // closed when everything is flushed and closed
+	outcome error         // of that; set before stopped is closed
+}
+
+// Run serves the volume in cfg.Dir until it is stopped through its socket, or ctx ends
+// and its file is released (N2). The caller is the main goroutine of a process
+// of its own: Run changes what the whole process is to the kernel.
+func Run(ctx context.Context, cfg Config) (err error) {
+	ready := inheritedPipe()
+	defer func() { ready.tell(err) }()
+	unlock, err := lock(cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
+	defer unlock()
+	protect(cfg.log())
+	disk, err := vfs.OS(cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
+	defer disk.Close() // every file in it is closed by then
+	v, err := volume.Open(disk, ".", volume.Options{Epoch: cfg.Epoch, LogCapacity: cfg.LogCapacity, Log: cfg.log()})
+	if err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
+	e := &engine{cfg: cfg, log: cfg.log(), volume: v, stopped: make(chan struct{})}
+	return e.serve(ctx, ready)
+}
+
+// serve runs all parts of the engine and ends them in order: first the file, so
+// that nobody can write; then the volume, flushed; then the socket, which says so.
+func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
+	var g errgroup.Group
+	applying, stopApplying := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopApplying()
+	g.Go(func() error { e.apply(applying); return nil })
+	defer func() {
+		stopApplying()
+		_ = g.Wait() // its one function returns nil
+		e.outcome = errors.Join(err, e.volume.Close())
+		close(e.stopped)
+		if e.socket != nil {
+			e.socket.close() // after the answer to whoever asked for the stop
+		}
+		err = e.outcome
+	}()
+	if err := os.MkdirAll(filepath.Join(e.cfg.Dir, deviceDir), 0o700); err != nil {
+		return err
+	}
+	if e.server, err = device.Mount(filepath.Join(e.cfg.Dir, deviceDir), e.volume, e.log); err != nil {
+		return err
+	}
+	return e.serveFile(ctx, ready)
+}
+
+// apply folds the log until ctx ends. A poisoned volume ends it earlier, and
+// the rest of the engine goes on (N3).
+func (e *engine) apply(ctx context.Context) {
+	if err := e.volume.Run(ctx); err != nil && ctx.Err() == nil {
+		e.log.Error("volume accepts no more writes; what was acknowledged is safe", "error", err)
+	}
+}
+
+// serveFile returns when the file is unmounted.
+func (e *engine) serveFile(ctx context.Context, ready pipe) error {
+	serving, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	var g errgroup.Group
+	g.Go(func() error { return e.server.Run(serving) })
+	err := e.serveSocket(ctx, &g, ready)
+	if err != nil {
+		abort() // there is no way to ask for a stop
+	}
+	return errors.Join(err, g.Wait())
+}
+
+// serveSocket opens the socket, says that the engine is ready, and returns when
+// the file, which g serves, is unmounted.
+func (e *engine) serveSocket(ctx context.Context, g *errgroup.Group, ready pipe) (err error) {
+	if e.fuse, err = e.server.DeviceNumber(); err != nil {
+		return err
+	}
+	if e.socket, err = e.listen(); err != nil {
+		return err
+	}
+	e.log.Info("engine serves", "volume", e.volume.ID(), "epoch", e.cfg.Epoch, "size", e.volume.Size())
+	ready.tell(nil)
+	stop := context.AfterFunc(ctx, e.stopWhenReleased)
+	defer stop()
+	return g.Wait()
+}
+
+// stopWhenReleased stops the engine at the first moment at which nobody uses its
+// file (N2).
+func (e *engine) stopWhenReleased() {
+	e.log.Info("engine was asked to end; it does when its file is released", "in_use", e.server.InUse())
+	for {
+		err := e.unmount(context.Background())
+		if err == nil || !errors.Is(err, ballast.ErrInUse) {
+			return
+		}
+		select {
+		case <-e.server.Released():
+		case <-e.stopped:
+			return
+		}
+	}
+}
+
+// unmountPatience is how long a file counts as in use that was just released:
+// the kernel tells us of a close before it is done with it.
+const unmountPatience = time.Second
+
+// unmount takes the file away, which ends the engine. It wraps [ballast.ErrInUse]
+// when something has it open.
+func (e *engine) unmount(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, unmountPatience)
+	defer cancel()
+	for {
+		err := e.server.Unmount()
+		if !errors.Is(err, ballast.ErrInUse) {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
