@@ -14,8 +14,9 @@ type onAgent struct{ m *lab.Machine }
 
 func (onAgent) driver() string { return "ballast" }
 
-// volume is what ballast volume inspect says, as far as tests look.
+// volume is what ballast says of a volume, as far as tests look.
 type volume struct {
+	Name       string   `json:"name"`
 	State      string   `json:"state"`
 	SizeBytes  uint64   `json:"size_bytes"`
 	Mountpoint string   `json:"mountpoint"`
@@ -25,17 +26,29 @@ type volume struct {
 	} `json:"engine"`
 }
 
-func (b onAgent) inspect(t *testing.T, name string) volume {
+// volumes runs a ballast command that lists volumes.
+func (b onAgent) volumes(t *testing.T, args ...string) []volume {
 	t.Helper()
-	out, err := b.m.Ballast(t.Context(), "volume", "inspect", name, "--json")
+	out, err := b.m.Ballast(t.Context(), append(args, "--json")...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var v volume
-	if err := json.Unmarshal([]byte(out), &v); err != nil {
-		t.Fatalf("ballast volume inspect %s: %v in %s", name, err, out)
+	var list struct {
+		Volumes []volume `json:"volumes"`
 	}
-	return v
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("ballast %q: %v in %s", args, err, out)
+	}
+	return list.Volumes
+}
+
+func (b onAgent) inspect(t *testing.T, name string) volume {
+	t.Helper()
+	found := b.volumes(t, "volume", "inspect", name)
+	if len(found) != 1 {
+		t.Fatalf("ballast volume inspect %s: %d volumes; want 1", name, len(found))
+	}
+	return found[0]
 }
 
 func (b onAgent) held(t *testing.T, name string) int { return len(b.inspect(t, name).Holders) }
@@ -93,21 +106,5 @@ func (b onAgent) need(t *testing.T) {
 // trashed says whether a removed volume is in the trash.
 func (b onAgent) trashed(t *testing.T, name string) bool {
 	t.Helper()
-	out, err := b.m.Ballast(t.Context(), "volume", "ls", "--trash", "--json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list struct {
-		Volumes []struct {
-			Name string `json:"name"`
-		} `json:"volumes"`
-	}
-	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		t.Fatal(err)
-	}
-	return slices.ContainsFunc(list.Volumes, func(v struct {
-		Name string `json:"name"`
-	}) bool {
-		return v.Name == name
-	})
+	return slices.ContainsFunc(b.volumes(t, "volume", "ls", "--trash"), func(v volume) bool { return v.Name == name })
 }

@@ -21,6 +21,8 @@ const patience = time.Minute
 type engine struct {
 	t *testing.T
 	m *lab.Machine
+
+	logStart int // length of the Engine's log when the test began
 }
 
 func newEngine(t *testing.T) engine {
@@ -29,7 +31,8 @@ func newEngine(t *testing.T) engine {
 		t.Skip(shared.skip)
 	}
 	shared.folders.reset()
-	e := engine{t, shared.machine}
+	e := engine{t: t, m: shared.machine}
+	e.logStart = len(e.log())
 	t.Cleanup(e.clean)
 	return e
 }

@@ -66,14 +66,19 @@ func (e engine) serveOn(l net.Listener, f *folders) (stop func()) {
 	return stop
 }
 
-// logged says whether the Engine's log holds some words.
+// logged says whether the Engine has logged some words since the test began.
 func (e engine) logged(words string) bool {
+	e.t.Helper()
+	return strings.Contains(e.log()[e.logStart:], words)
+}
+
+func (e engine) log() string {
 	e.t.Helper()
 	log, err := os.ReadFile(e.m.Dockerd.LogFile())
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	return strings.Contains(string(log), words)
+	return string(log)
 }
 
 // kill ends the Engine as a crash does.
