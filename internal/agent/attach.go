@@ -200,6 +200,7 @@ func (n *Node) clearWay(ctx context.Context, s *slot, a *attachment) error {
 		return fmt.Errorf("see whether an engine runs for the volume: %w", err)
 	}
 	n.log.Warn("an engine runs that nobody attached, and is stopped", "volume", a.record.Name)
+	defer forgotten.Close() // only forgets it
 	if err := n.devices.Detach(ctx, a.deviceFile); err != nil {
 		return err
 	}

@@ -80,10 +80,10 @@ func (n *Node) letGo(ctx context.Context, s *slot, holder string, released func(
 func (n *Node) unmountPatiently(ctx context.Context, s *slot) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watched, engine := make(chan struct{}), s.current().engine
+	watched, running := make(chan struct{}), s.current().engine
 	go func() { // ends with the context, which ends with this call
 		defer close(watched)
-		n.cancelWhenStuck(ctx, engine, cancel)
+		n.cancelWhenStuck(ctx, running, cancel)
 	}()
 	err := n.unmount(ctx, s)
 	cancel()
@@ -91,7 +91,7 @@ func (n *Node) unmountPatiently(ctx context.Context, s *slot) error {
 	return err
 }
 
-func (n *Node) cancelWhenStuck(ctx context.Context, e engine, cancel context.CancelFunc) {
+func (n *Node) cancelWhenStuck(ctx context.Context, e process, cancel context.CancelFunc) {
 	last := time.Now()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -141,6 +141,9 @@ func (n *Node) unmount(ctx context.Context, s *slot) error {
 // still names this node harms nobody: tidying up tells it again.
 func (n *Node) giveUp(ctx context.Context, s *slot, a *attachment) {
 	s.setAttached(nil)
+	if a.engine != nil {
+		_ = a.engine.Close() // only forgets it
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordBudget)
 	defer cancel()
 	if _, err := n.records.Release(ctx, s.id, a.record.Epoch); err != nil {

@@ -2,16 +2,45 @@ package agent
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // processEngines are engines in processes of their own.
 type processEngines struct{ cfg Config }
 
-func (p processEngines) Spawn(context.Context, string, ballast.Epoch) (engine, error) {
-	return nil, fmt.Errorf("no engine yet")
+// Spawn implements engines.
+func (p processEngines) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error) {
+	c, err := engine.Spawn(ctx, engine.Config{Dir: dir, Epoch: epoch, LogCapacity: p.cfg.LogCapacity, Executable: p.cfg.Executable})
+	if err != nil {
+		return nil, err
+	}
+	return engineProcess{c}, nil
 }
 
-func (p processEngines) Dial(context.Context, string) (engine, error) { return nil, errEngineGone }
+// Dial implements engines.
+func (p processEngines) Dial(_ context.Context, dir string) (process, error) {
+	c, err := engine.Dial(dir)
+	if err != nil {
+		return nil, sayGone(err)
+	}
+	return engineProcess{c}, nil
+}
+
+type engineProcess struct{ *engine.Client }
+
+// Status implements process.
+func (e engineProcess) Status(ctx context.Context) (engine.Status, error) {
+	status, err := e.Client.Status(ctx)
+	return status, sayGone(err)
+}
+
+// sayGone says in this package's words that an engine has ended.
+func sayGone(err error) error {
+	if errors.Is(err, engine.ErrNotRunning) {
+		return errors.Join(errEngineGone, err)
+	}
+	return err
+}

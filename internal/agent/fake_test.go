@@ -14,6 +14,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -82,7 +83,7 @@ func (m *machine) count(step string) int {
 	return n
 }
 
-func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (engine, error) {
+func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error) {
 	if err := m.step(ctx, "spawn"); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (e
 	return e, nil
 }
 
-func (m *machine) Dial(ctx context.Context, dir string) (engine, error) {
+func (m *machine) Dial(ctx context.Context, dir string) (process, error) {
 	if err := m.step(ctx, "dial"); err != nil {
 		return nil, err
 	}
@@ -111,16 +112,16 @@ func (m *machine) Dial(ctx context.Context, dir string) (engine, error) {
 	return nil, errEngineGone
 }
 
-func (e *fakeEngine) Status(ctx context.Context) (engineStatus, error) {
+func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
 	if err := e.m.step(ctx, "status"); err != nil {
-		return engineStatus{}, err
+		return engine.Status{}, err
 	}
 	e.m.mu.Lock()
 	defer e.m.mu.Unlock()
 	if e.dead {
-		return engineStatus{}, errEngineGone
+		return engine.Status{}, errEngineGone
 	}
-	return engineStatus{PID: 1, Epoch: e.epoch, Size: e.size, Error: e.bad}, nil
+	return engine.Status{PID: 1, Epoch: e.epoch, Size: e.size, Error: e.bad}, nil
 }
 
 func (e *fakeEngine) Resize(ctx context.Context, size int64) error {
@@ -148,6 +149,8 @@ func (e *fakeEngine) Kill() error {
 	e.m.set(func() { e.dead = true })
 	return nil
 }
+
+func (e *fakeEngine) Close() error { return nil }
 
 func (m *machine) Attach(ctx context.Context, spec device.Spec) (device.Attachment, error) {
 	if err := m.step(ctx, "attach"); err != nil {

@@ -3,6 +3,7 @@ package agent
 import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // state is what a volume is doing on this node.
@@ -27,7 +28,7 @@ type volumeView struct {
 	mountpoint string
 	loop       string
 	holders    []string
-	status     engineStatus // zero when no engine has answered yet
+	status     engine.Status // zero when no engine has answered yet
 	usedBytes  int64
 	conditions []condition
 }

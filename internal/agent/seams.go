@@ -7,47 +7,30 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // errEngineGone says that no engine process runs for a volume.
 var errEngineGone = errors.New("the engine is not running")
 
-// engineStatus is what a running engine says of its volume.
-type engineStatus struct {
-	PID          int
-	Epoch        ballast.Epoch
-	Size         int64 // bytes
-	DeviceFile   string
-	Last         ballast.LSN
-	Durable      ballast.LSN
-	Committed    ballast.LSN
-	Applied      ballast.LSN
-	LogBytes     int64
-	LogCapacity  int64
-	ImageBytes   int64
-	Reads        uint64
-	Writes       uint64
-	Flushes      uint64
-	ReadBytes    uint64
-	WrittenBytes uint64
-	Error        string // why it accepts nothing more
-}
-
-// engine is one volume's engine process.
-type engine interface {
+// process is one volume's engine process.
+type process interface {
 	// Status wraps errEngineGone when the process has ended.
-	Status(ctx context.Context) (engineStatus, error)
+	Status(ctx context.Context) (engine.Status, error)
 	Resize(ctx context.Context, size int64) error
-	// Stop flushes and ends it. Kill ends it as a crash would.
+	// Stop flushes and ends it; one that has ended is no error. Kill ends it as a
+	// crash would.
 	Stop(ctx context.Context) error
 	Kill() error
+	// Close forgets it; it runs on.
+	Close() error
 }
 
 // engines starts engine processes and finds running ones.
 type engines interface {
-	Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (engine, error)
+	Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error)
 	// Dial wraps errEngineGone when none runs in dir.
-	Dial(ctx context.Context, dir string) (engine, error)
+	Dial(ctx context.Context, dir string) (process, error)
 }
 
 // devices is package device.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // slot is what a node has of one volume.
@@ -21,7 +22,7 @@ type slot struct {
 	state      attachmentState // as on disk
 	flight     *flight         // attaches that wait together
 	failed     bool            // the engine died, and nobody attached since
-	status     engineStatus    // latest answer of the engine
+	status     engine.Status   // latest answer of the engine
 	silence    int             // looks in a row that the engine did not answer
 	usedBytes  int64           // disk space of the volume's files, as last seen
 	processing string          // what the lock is held for: attaching, detaching, …
@@ -30,7 +31,7 @@ type slot struct {
 // attachment is a volume that is mounted on this node.
 type attachment struct {
 	record     cluster.Record // as of the claim
-	engine     engine
+	engine     process
 	deviceFile string
 	loop       string
 	mountpoint string
@@ -95,7 +96,7 @@ func (s *slot) setAttached(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attached = a
-	s.status, s.silence = engineStatus{}, 0
+	s.status, s.silence = engine.Status{}, 0
 	if a != nil {
 		s.failed = false
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // every calls f now and then until ctx ends.
@@ -76,19 +77,29 @@ func (n *Node) noteSilence(s *slot, a *attachment) {
 	}
 }
 
-func (n *Node) noteStatus(s *slot, a *attachment, status engineStatus) {
+func (n *Node) noteStatus(s *slot, a *attachment, status engine.Status) {
 	s.mu.Lock()
 	if s.attached == a {
 		s.status, s.silence = status, 0
 	}
 	s.mu.Unlock()
 	n.health.clear(s.id, condEngineSilent)
+	n.noteFull(s.id, a.record.Name, status)
 	if status.Error == "" {
 		n.health.clear(s.id, condEngineError)
 		return
 	}
 	n.health.raise(s.id, condEngineError, fmt.Sprintf("Volume %q accepts nothing more: %s. Nothing acknowledged is lost.", a.record.Name, status.Error),
 		"mend the disk, stop what uses the volume, and start it again: the volume is recovered then")
+}
+
+func (n *Node) noteFull(id ballast.VolumeID, name string, status engine.Status) {
+	if status.FullSince.IsZero() {
+		n.health.clear(id, condDiskFull)
+		return
+	}
+	n.health.raise(id, condDiskFull, fmt.Sprintf("Volume %q waits for space on the node's disk since %s; nothing acknowledged is lost.", name, status.FullSince.Format(time.RFC3339)),
+		"free space on "+n.cfg.DataDir+": the volume goes on by itself")
 }
 
 // tidy does what can wait, and what could not be done when it should have been.
