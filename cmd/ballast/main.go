@@ -96,6 +96,7 @@ func newRoot(out outside) *cobra.Command {
 	root.PersistentFlags().BoolP("help", "h", false, "show this help")
 	root.AddCommand(
 		newAgent(c),
+		newEngine(c),
 		newVolume(c),
 		newStatus(c),
 		newCheck(c),
