@@ -29,13 +29,13 @@ func (v *Volume) round(pause pauser) error {
 	if !v.freeze() {
 		return nil
 	}
-	if err := v.Flush(); err != nil {
+	if err := v.Flush(); err != nil && !seeded(foldUncommitted) {
 		return err
 	}
 	if err := v.fold(pause); err != nil {
 		return v.setback(fmt.Errorf("fold log into image: %w", err))
 	}
-	if err := v.image.Sync(); err != nil {
+	if err := v.image.Sync(); err != nil && !seeded(ignoreImageSync) {
 		return v.poison(fmt.Errorf("sync image: %w", err))
 	}
 	if err := v.chunks.store(); err != nil {

@@ -16,11 +16,15 @@ import (
 // crashes are tried as well.
 func TestPowerCut(t *testing.T) {
 	const runs = 50
+	cuts := powerCuts
+	if testing.Short() {
+		cuts /= 10
+	}
 	for run := range uint64(runs) {
 		t.Run(fmt.Sprintf("seed=%d", run), func(t *testing.T) {
 			t.Parallel()
 			c := &cutter{t: t, rng: rand.New(rand.NewPCG(run, 1))}
-			c.run(powerCuts / runs)
+			c.run(cuts / runs)
 		})
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
-	"io/fs"
 	"path"
 
 	"github.com/ballast-io/ballast"
@@ -101,12 +99,8 @@ func strict(b []byte, into any) error {
 
 func loadDescriptor(fsys vfs.FS, dir string) (*descriptor, error) {
 	name := path.Join(dir, descriptorName)
-	f, err := fsys.Open(name)
+	b, err := vfs.ReadFile(fsys, name, descriptorMax)
 	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, descriptorMax))
-	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	d, err := decodeDescriptor(b)
@@ -123,27 +117,5 @@ func (d *descriptor) store(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	name := path.Join(dir, descriptorName)
-	if err := writeFile(fsys, name+".new", b); err != nil {
-		return err
-	}
-	if err := fsys.Rename(name+".new", name); err != nil {
-		return err
-	}
-	return fsys.SyncDir(dir)
-}
-
-// writeFile makes a file with these bytes, synced. Its name is not.
-func writeFile(fsys vfs.FS, name string, b []byte) error {
-	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := fsys.Create(name)
-	if err != nil {
-		return err
-	}
-	if _, err = f.WriteAt(b, 0); err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return vfs.ReplaceFile(fsys, path.Join(dir, descriptorName), b)
 }

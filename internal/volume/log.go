@@ -148,6 +148,9 @@ func (l *log) segmentOf(pos position) *segment {
 
 // release lets go of every segment that ends before pos (V4).
 func (l *log) release(pos position) {
+	if seeded(recycleEarly) {
+		pos += position(l.current().blocks)
+	}
 	for len(l.used) > 1 && l.used[0].seq < uint64(pos)/l.used[0].blocks {
 		s := l.used[0]
 		l.used = l.used[1:]
@@ -166,7 +169,7 @@ func (l *log) tailPosition() position {
 
 // write puts a batch into its segment. The caller holds [Volume.writing].
 func (l *log) write(b *batch) error {
-	if l.dirty != b.seg {
+	if l.dirty != b.seg && !seeded(reorderAcrossSegments) {
 		// What a later segment holds must not outlive what an earlier one lost.
 		if err := l.sync(); err != nil {
 			return err
@@ -189,10 +192,14 @@ func (l *log) write(b *batch) error {
 
 // sync makes durable what was written. The caller holds [Volume.writing].
 func (l *log) sync() error {
-	if l.dirty == nil {
+	if l.dirty == nil || seeded(skipLogSync) {
 		return nil
 	}
-	if err := l.dirty.file.Sync(); err != nil {
+	err := l.dirty.file.Sync()
+	if err != nil && seeded(retryFailedSync) {
+		err = l.dirty.file.Sync()
+	}
+	if err != nil {
 		return fmt.Errorf("sync log: %w", err)
 	}
 	l.dirty = nil

@@ -1,6 +1,9 @@
 package volume
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	minSegments  = 4        // the log can always use so many
@@ -64,14 +67,17 @@ func (v *Volume) makeRoom() error {
 	if l.free > 0 {
 		return nil
 	}
+	var full error
 	if l.used < l.limit {
-		err := v.addSegment()
-		if err == nil || !isFull(err) {
-			return err
+		if full = v.addSegment(); !isFull(full) {
+			return full
 		}
 		// The disk is full: let go of what the log holds instead.
 	}
-	return v.round(fullSpeed)
+	if err := v.round(fullSpeed); err != nil || v.load().free > 0 {
+		return err
+	}
+	return full
 }
 
 // addSegment makes one more segment ready. The caller holds applying.
@@ -84,6 +90,7 @@ func (v *Volume) addSegment() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.log.free = append(v.log.free, s)
+	v.fullSince = time.Time{}
 	return nil
 }
 

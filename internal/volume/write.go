@@ -157,6 +157,10 @@ func (v *Volume) Flush() error {
 	if err != nil || durable >= target {
 		return err
 	}
+	if seeded(acknowledgeEarly) {
+		_, err := v.writeBatches(true)
+		return err
+	}
 	return v.flushTail()
 }
 

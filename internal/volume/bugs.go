@@ -1,0 +1,19 @@
+package volume
+
+// bug names a mistake that others made in code like this and lost data by. The
+// build tag seededbugs makes each of them possible; test/seeded shows that the
+// tests of this package find every one.
+type bug string
+
+const (
+	skipLogSync           bug = "skip-log-sync"           // a flush that does not sync
+	acknowledgeEarly      bug = "acknowledge-early"       // written is taken for durable
+	retryFailedSync       bug = "retry-failed-sync"       // the second sync succeeds over lost data
+	reorderAcrossSegments bug = "reorder-across-segments" // a segment is synced, the one before is not
+	skipDirSync           bug = "skip-dir-sync"           // a new file that a power cut takes away
+	acceptTornRecord      bug = "accept-torn-record"      // recovery does not look at checksums
+	acceptOldEpoch        bug = "accept-old-epoch"        // what was cut off comes back
+	recycleEarly          bug = "recycle-early"           // a segment is used anew that is still needed
+	ignoreImageSync       bug = "ignore-image-sync"       // applied moves although the image's sync failed
+	foldUncommitted       bug = "fold-uncommitted"        // the image is written before the log is durable
+)
