@@ -136,12 +136,13 @@ func (n *Node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	n.health.clear(s.id, condNotGrown)
 	a, err := n.bringUp(ctx, s, rec)
 	if err != nil {
 		return "", err
 	}
 	s.setAttached(a)
-	n.health.clear(s.id)
+	n.health.clear(s.id, condEngineFailed, condEngineSilent, condEngineError, condStillMounted, condStaleHolders)
 	n.log.Info("attached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "device", a.loop, "mountpoint", a.mountpoint)
 	return a.mountpoint, nil
 }
@@ -236,7 +237,12 @@ func (n *Node) mount(ctx context.Context, s *slot, a *attachment) error {
 			return err
 		}
 	}
-	return n.growFilesystem(ctx, s, a, rec.Spec.Size, at.Formatted)
+	err = n.growFilesystem(ctx, s, a, rec.Spec.Size, at.Formatted)
+	if err != nil && ctx.Err() == nil {
+		n.noteSmall(s, a, err) // what it has works, and that is what is asked for
+		return nil
+	}
+	return err
 }
 
 // deviceSpec says what device a volume wants. A volume that was formatted once,
@@ -275,6 +281,12 @@ func (n *Node) growFilesystem(ctx context.Context, s *slot, a *attachment, size 
 	}
 	state.FilesystemSize = size
 	return n.remember(s, state)
+}
+
+func (n *Node) noteSmall(s *slot, a *attachment, err error) {
+	n.log.Warn("volume did not grow", "volume", a.record.Name, "error", err)
+	n.health.raise(s.id, condNotGrown, fmt.Sprintf("The filesystem of volume %q is smaller than its volume, because it did not grow: %v. Its data is safe.", a.record.Name, err),
+		"mend that; it is tried again at the next attach and by `ballast volume resize`")
 }
 
 // ensureFiles makes the files of a volume that was never attached, and of a

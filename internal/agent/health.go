@@ -18,7 +18,7 @@ const (
 	condEngineError  = "volume-stopped"
 	condStillMounted = "still-mounted"
 	condStaleHolders = "stale-holders"
-	condFilesMissing = "files-unreadable"
+	condNotGrown     = "not-grown"
 )
 
 // condition is something an operator should know or act on.

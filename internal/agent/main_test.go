@@ -1,9 +1,53 @@
 package agent
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the agent and the engine that tests start as processes of
+// their own: this binary, with the arguments that the real one takes.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "engine" || os.Args[1] == "agent") {
+		if err := runAs(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func runAs(what string, args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if what == "agent" {
+		return Run(ctx, Config{DataDir: args[0], Node: "n1", TrashKeep: time.Hour, LogCapacity: 256 << 20, Log: log})
+	}
+	flags := map[string]string{}
+	for i := 0; i+1 < len(args); i += 2 {
+		flags[args[i]] = args[i+1]
+	}
+	epoch, err := strconv.ParseUint(flags["--epoch"], 10, 64)
+	if err != nil {
+		return err
+	}
+	capacity, err := strconv.ParseInt(flags["--log-capacity"], 10, 64)
+	if err != nil {
+		return err
+	}
+	return engine.Run(ctx, engine.Config{Dir: flags["--dir"], Epoch: ballast.Epoch(epoch), LogCapacity: capacity, Log: log})
+}

@@ -186,5 +186,9 @@ func (n *Node) grow(ctx context.Context, s *slot, size int64) error {
 	if err := n.growEngine(ctx, a, size); err != nil {
 		return err
 	}
-	return n.growFilesystem(ctx, s, a, size, false)
+	err := n.growFilesystem(ctx, s, a, size, false)
+	if err == nil {
+		n.health.clear(s.id, condNotGrown)
+	}
+	return err
 }
