@@ -152,3 +152,49 @@ func TestPowerCutWhileCreating(t *testing.T) {
 		}
 	}
 }
+
+// TestPowerCutOfOldEpoch loses one of two unsynced batches, writes another of
+// the same shape in its place, and wants the second one, which may still stand
+// behind it, to stay cut off.
+func TestPowerCutOfOldEpoch(t *testing.T) {
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 10))
+		disk := crashfs.New()
+		makeSmall(t, disk)
+		w := worker{rng: rng}
+		oneBatch := func(tag uint64) {
+			p := make([]byte, blockSize)
+			paint(p, tag, 0)
+			w.record(tag, 0, 1)
+			if _, err := w.v.WriteAt(p, 0); err != nil {
+				t.Fatal(err)
+			}
+			w.v.mu.Lock()
+			w.v.log.cutTail()
+			w.v.mu.Unlock()
+			if err := w.v.drain(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reopen := func(epoch ballast.Epoch) {
+			disk = disk.PowerCut(rng)
+			v, err := openSmall(disk, epoch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.v = v
+			w.cut(v.Stats().Last)
+		}
+		reopen(1)
+		oneBatch(1)
+		oneBatch(2)
+		reopen(2)
+		oneBatch(3)
+		if err := w.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.reopenedUnder(disk, 3); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
