@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
+
+	"github.com/ballast-io/ballast"
 )
 
 // exitCode is what the process leaves behind for scripts.
@@ -92,9 +94,18 @@ func explain(err error) *failure {
 		return &failure{code: known.code, err: outermost(err, known), hint: known.hint}
 	}
 	if wire, ok := errors.AsType[*connect.Error](err); ok {
-		return &failure{code: wireCode(wire.Code()), err: errors.New(wire.Message()), hint: wireHint(wire.Code())}
+		return &failure{code: wireCode(wire.Code()), err: errors.New(sentence(wire.Message())), hint: wireHint(wire.Code())}
 	}
 	return &failure{code: exitFailed, err: err}
+}
+
+// sentence drops the name of the kind of error from the end of what the agent
+// says: the exit code stands for it.
+func sentence(message string) string {
+	for _, kind := range []error{ballast.ErrNotFound, ballast.ErrNotReady, ballast.ErrExists, ballast.ErrInUse, ballast.ErrInvalid} {
+		message = strings.TrimSuffix(message, ": "+kind.Error())
+	}
+	return message
 }
 
 // outermost keeps what was wrapped around known, and nothing where known stands

@@ -109,7 +109,7 @@ func (f *fakeAgent) Remove(_ context.Context, r *connect.Request[ballastv1.Remov
 		return nil, err
 	}
 	if len(v.GetHolders()) > 0 {
-		return nil, refuse(connect.CodeFailedPrecondition, "volume %q is in use by %s", v.GetName(), v.GetHolders()[0])
+		return nil, refuse(connect.CodeFailedPrecondition, "volume %q is held by %s: %w", v.GetName(), v.GetHolders()[0], ballast.ErrInUse)
 	}
 	f.live, f.trash = slices.Delete(f.live, i, i+1), append(f.trash, v)
 	v.RemovedAt = timestamppb.New(testNow)

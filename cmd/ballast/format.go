@@ -55,18 +55,19 @@ func ago(now, t time.Time) string {
 	}
 }
 
-// span is a duration in its largest unit: 5 minutes, 1 day.
+// span is a duration in its largest unit that counts to two, rounded: 5 minutes,
+// 3 days.
 func span(d time.Duration) string {
-	n, unit := int64(d/time.Second), "second"
+	unit, name := time.Second, "second"
 	switch {
 	case d >= 48*time.Hour:
-		n, unit = int64(d/(24*time.Hour)), "day"
+		unit, name = 24*time.Hour, "day"
 	case d >= 2*time.Hour:
-		n, unit = int64(d/time.Hour), "hour"
+		unit, name = time.Hour, "hour"
 	case d >= 2*time.Minute:
-		n, unit = int64(d/time.Minute), "minute"
+		unit, name = time.Minute, "minute"
 	}
-	return count(n, unit)
+	return count(int64(d.Round(unit)/unit), name)
 }
 
 // count is "1 volume", "2 volumes".

@@ -27,7 +27,7 @@ func TestAgo(t *testing.T) {
 		want string
 	}{
 		{0, "just now"}, {time.Second, "1 second ago"}, {119 * time.Second, "119 seconds ago"}, {2 * time.Minute, "2 minutes ago"},
-		{119 * time.Minute, "119 minutes ago"}, {47 * time.Hour, "47 hours ago"}, {72 * time.Hour, "3 days ago"}, {-72 * time.Hour, "in 3 days"},
+		{119 * time.Minute, "119 minutes ago"}, {47 * time.Hour, "47 hours ago"}, {72 * time.Hour, "3 days ago"}, {-72 * time.Hour, "in 3 days"}, {-72*time.Hour + time.Second, "in 3 days"},
 	} {
 		if got := ago(testNow, testNow.Add(-tt.in)); got != tt.want {
 			t.Errorf("ago(%v) = %q; want %q", tt.in, got, tt.want)

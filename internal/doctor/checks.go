@@ -62,8 +62,10 @@ func privilege(f Facts) Check {
 		return Check{name, Fail, "not root: the agent mounts filesystems", `run it with "sudo"`}
 	case !f.SysAdmin:
 		return Check{name, Fail, "root without CAP_SYS_ADMIN, as in a container: mounting is not allowed", "run it on the host, or in a container with --privileged"}
+	case !f.SysResource:
+		return Check{name, Warn, "root without CAP_SYS_RESOURCE: an ext4 volume cannot grow", "run it on the host, or with that capability; xfs volumes grow without"}
 	}
-	return Check{name, OK, "root, may mount", ""}
+	return Check{name, OK, "root, may mount and grow filesystems", ""}
 }
 
 // The kernels that matter: LOOP_CONFIGURE came with the first, parallel direct

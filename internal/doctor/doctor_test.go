@@ -9,7 +9,7 @@ import (
 // fit is a machine without fault.
 func fit() Facts {
 	f := Facts{
-		Root: true, SysAdmin: true, Kernel: "6.12.1-amd64",
+		Root: true, SysAdmin: true, SysResource: true, Kernel: "6.12.1-amd64",
 		Fuse: Device{Path: "/dev/fuse"}, Loop: Device{Path: "/dev/loop-control"},
 		Tools:       map[string]bool{},
 		Data:        Folder{Path: "/var/lib/ballast", Filesystem: "ext4", FreeBytes: 50 << 30, SizeBytes: 100 << 30},
@@ -36,6 +36,7 @@ func TestExamine(t *testing.T) {
 		{"nothing", func(*Facts) {}, nil},
 		{"not root", func(f *Facts) { f.Root = false }, []string{"privileges fail"}},
 		{"root in a container", func(f *Facts) { f.SysAdmin = false }, []string{"privileges fail"}},
+		{"root that may not grow", func(f *Facts) { f.SysResource = false }, []string{"privileges warn"}},
 		{"kernel of 2020", func(f *Facts) { f.Kernel = "5.8.0" }, []string{"kernel warn"}},
 		{"kernel before that", func(f *Facts) { f.Kernel = "5.7.19-generic" }, []string{"kernel fail"}},
 		{"first fast kernel", func(f *Facts) { f.Kernel = "6.2.0" }, nil},

@@ -2,8 +2,9 @@ package doctor
 
 // Facts are what the doctor wants to know of a machine.
 type Facts struct {
-	Root     bool // effective user 0
-	SysAdmin bool // CAP_SYS_ADMIN: may mount
+	Root        bool // effective user 0
+	SysAdmin    bool // CAP_SYS_ADMIN: may mount
+	SysResource bool // CAP_SYS_RESOURCE: may grow a mounted ext4
 
 	Kernel string // uname's release
 

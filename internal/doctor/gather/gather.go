@@ -35,7 +35,8 @@ type Where struct {
 func Facts(ctx context.Context, w Where) doctor.Facts {
 	return doctor.Facts{
 		Root:        os.Geteuid() == 0,
-		SysAdmin:    mayMount(),
+		SysAdmin:    may(unix.CAP_SYS_ADMIN),
+		SysResource: may(unix.CAP_SYS_RESOURCE),
 		Kernel:      kernel(),
 		Fuse:        device("/dev/fuse"),
 		Loop:        device("/dev/loop-control"),
@@ -47,10 +48,10 @@ func Facts(ctx context.Context, w Where) doctor.Facts {
 	}
 }
 
-// mayMount reports whether CAP_SYS_ADMIN is effective.
-func mayMount() bool {
+// may reports whether a capability is effective.
+func may(capability int) bool {
 	mask, err := strconv.ParseUint(field("/proc/self/status", "CapEff:"), 16, 64)
-	return err == nil && mask&(1<<unix.CAP_SYS_ADMIN) != 0
+	return err == nil && mask&(1<<capability) != 0
 }
 
 func kernel() string {
