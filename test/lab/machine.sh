@@ -33,12 +33,13 @@ inside='
 	cat >/dev/null
 
 	kill -s KILL -- -1 || true   # nobody left is fine
+	# Asked first: once a file system is unmounted, its files have no paths.
+	loops=$(losetup --noheadings --raw --output NAME,BACK-FILE |
+		while read -r name file; do case "$file" in "$DIR"/*) echo "$name" ;; esac; done)
 	# Newest first. Lazily, because nothing of a dead machine is worth waiting for.
 	awk -v dir="$DIR/" "index(\$5, dir) == 1 { print \$5 }" /proc/self/mountinfo | tac |
 		while read -r m; do umount -l "$m" || true; done
-	losetup --noheadings --raw --output NAME,BACK-FILE | while read -r name file; do
-		case "$file" in "$DIR"/*) losetup -d "$name" || true ;; esac
-	done
+	for loop in $loops; do losetup -d "$loop" || true; done
 	for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
 		[ ! -d "$root/$CGROUP" ] || find "$root/$CGROUP" -depth -type d -exec rmdir {} + || true
 	done
