@@ -20,10 +20,10 @@ demo: build ## Redis in Docker Swarm survives what a machine can do to it (two m
 
 up: build ## start Ballast for this machine's Docker Engine
 	@scripts/install-packages up
-	@scripts/up
+	@scripts/node up
 
 down: ## undo what "make up" did; volumes are kept
-	@scripts/down
+	@scripts/node down
 
 test: build ## every test that this machine can run; says what it left out, and why
 	-@scripts/install-packages build test
