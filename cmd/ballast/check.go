@@ -103,13 +103,13 @@ func lockFolder(dir string) (unlock func(), err error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
+		f.Close() // nothing was written
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = errAttached
 		}
 		return nil, err
 	}
-	return func() { f.Close() }, nil
+	return func() { f.Close() }, nil // and with it the lock
 }
 
 func explainCheck(err error, arg, dir string) error {

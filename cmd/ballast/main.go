@@ -53,7 +53,7 @@ func here() outside {
 func run(ctx context.Context, args []string, out outside) int {
 	stdout := &screen{w: out.stdout}
 	out.stdout = stdout
-	root := newRoot(out)
+	root := newRoot(out) //nolint:contextcheck // cobra hands ctx to each command
 	root.SetArgs(args)
 	root.SetIn(out.stdin)
 	root.SetOut(out.stdout)

@@ -41,7 +41,7 @@ func TestRedisService(t *testing.T) {
 	}
 	r.awaitNext(t)
 	r.await(t, "SET", "foo", "barbar")
-	if report, code := audit(t, m); code != 0 {
+	if report, code := audit(ctx, t, m); code != 0 {
 		t.Errorf("audit = %d %+v; want nothing found", code, report)
 	}
 	docker(t, m, "service", "update", "--detach", "--limit-memory", "80m", "redis")
@@ -98,8 +98,8 @@ func (r *redis) running(ctx context.Context) (string, error) {
 // awaitFinding is the only thing that the audit finds, once Redis has written it.
 func (r *redis) awaitFinding(t *testing.T) (found finding) {
 	t.Helper()
-	must(t, lab.Poll(t.Context(), "the audit to find one thing", func(context.Context) error {
-		report, code := audit(t, r.m)
+	must(t, lab.Poll(t.Context(), "the audit to find one thing", func(ctx context.Context) error {
+		report, code := audit(ctx, t, r.m)
 		if code != 6 || len(report.Findings) != 1 {
 			return fmt.Errorf("audit = %d %+v", code, report)
 		}
@@ -118,9 +118,9 @@ type finding struct {
 }
 
 // audit runs the command, and returns what it found and its exit code.
-func audit(t *testing.T, m *lab.Machine) (r report, code int) {
+func audit(ctx context.Context, t *testing.T, m *lab.Machine) (r report, code int) {
 	t.Helper()
-	out, err := m.Ballast(t.Context(), "audit", "--json")
+	out, err := m.Ballast(ctx, "audit", "--json")
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code, err = exit.ExitCode(), nil
 	}

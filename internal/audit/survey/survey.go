@@ -67,7 +67,7 @@ func (s *surveyor) get(ctx context.Context, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() // what matters was read
 	body := io.LimitReader(res.Body, maxAnswer)
 	switch {
 	case res.StatusCode == http.StatusNotFound:

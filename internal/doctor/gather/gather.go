@@ -162,7 +162,7 @@ func engineVersion(ctx context.Context, client *http.Client) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() // what matters was read
 	var answer struct{ Version string }
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
 		return "", err
@@ -230,7 +230,7 @@ func field(file, key string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer f.Close() // read-only: nothing to lose
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), key); ok {
 			return strings.TrimSpace(rest)
