@@ -201,10 +201,11 @@ func (n *Node) bury(ctx context.Context, s *slot, a *attachment) {
 	n.mourn(s, a.record.Name)
 }
 
+// mourn says what happened, and then that it did.
 func (n *Node) mourn(s *slot, name string) {
-	s.mu.Lock()
-	s.failed = true
-	s.mu.Unlock()
 	n.health.raise(s.id, condEngineFailed, fmt.Sprintf("The engine of volume %q died; everything that was flushed is safe, what uses the volume gets errors.", name),
 		"restart what uses it: the volume is attached afresh then; engine.log in the volume's folder says why it died")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = true
 }
