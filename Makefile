@@ -16,7 +16,8 @@ build: ## the binary, static and reproducible, as bin/ballast
 
 demo: build ## Redis in Docker Swarm survives what a machine can do to it (two minutes, touches nothing)
 	@scripts/install-packages demo
-	@$(GO) run ./test/demo
+	@$(GO) build -o bin/demo ./test/demo
+	@bin/demo
 
 up: build ## start Ballast for this machine's Docker Engine
 	@scripts/install-packages up

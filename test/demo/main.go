@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -59,18 +58,17 @@ func onMachine(ctx context.Context, n *narrator, f func(context.Context, *narrat
 		return fmt.Errorf("this machine lacks %s", strings.Join(missing, ", "))
 	}
 	// On a disk, which /tmp need not be.
-	parent, err := os.MkdirTemp("/var/tmp", "ballast-demo-")
+	dir, err := os.MkdirTemp("/var/tmp", "ballast-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(parent)) }()
-	m, err := lab.New(ctx, filepath.Join(parent, "m"), lab.Options{})
+	m, err := lab.New(ctx, dir, lab.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil && ctx.Err() == nil {
-			n.showLog(m.Agent)
+			n.showLogs(m)
 		}
 		err = errors.Join(err, m.Close())
 	}()

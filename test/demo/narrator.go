@@ -26,8 +26,10 @@ func (n *narrator) command(words ...string) { n.say("  $ %s", strings.Join(words
 // result shows what came of it.
 func (n *narrator) result(format string, args ...any) { n.say("    "+format, args...) }
 
-func (n *narrator) showLog(d *lab.Daemon) {
-	n.say("\nThe end of %s:\n%s", d.LogFile(), d.LogTail())
+func (n *narrator) showLogs(m *lab.Machine) {
+	for _, log := range m.Logs() {
+		n.say("\n%s", log)
+	}
 }
 
 // table shows what was done, what survived, and how long it was away.

@@ -163,14 +163,4 @@ func (d *Daemon) PID() int {
 func (d *Daemon) LogFile() string { return d.machine.Path(d.name + ".log") }
 
 // LogTail is the end of what the daemon printed, for an error message.
-func (d *Daemon) LogTail() string {
-	const enough = 4 << 10
-	text, err := os.ReadFile(d.LogFile())
-	if err != nil {
-		return fmt.Sprintf("(no log of %s: %v)", d.name, err)
-	}
-	if len(text) > enough {
-		text = text[len(text)-enough:]
-	}
-	return string(text)
-}
+func (d *Daemon) LogTail() string { return tail(d.LogFile()) }

@@ -24,12 +24,11 @@ func New(t testing.TB, opts lab.Options) *lab.Machine {
 		opts.Ballast = Binary(t)
 	}
 	//nolint:usetesting // t.TempDir has long names, which do not fit into the address of a socket
-	parent, err := os.MkdirTemp("", "lab-")
+	dir, err := os.MkdirTemp("", "lab-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(parent) }) // empty by then
-	m, err := lab.New(t.Context(), filepath.Join(parent, "m"), opts)
+	m, err := lab.New(t.Context(), dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +62,8 @@ func showLogs(t testing.TB, m *lab.Machine) {
 	if !t.Failed() {
 		return
 	}
-	for _, d := range []*lab.Daemon{m.Agent, m.Dockerd} {
-		t.Logf("end of %s:\n%s", d.LogFile(), d.LogTail())
+	for _, log := range m.Logs() {
+		t.Log(log)
 	}
 }
 
