@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,18 @@ func completeCommands(cmd *cobra.Command, args []string, _ string) ([]string, co
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// complete completes the values of an option; what ends in "=" or "." goes on.
+func complete(cmd *cobra.Command, flag string, values []string) {
+	directive := cobra.ShellCompDirectiveNoFileComp
+	if slices.ContainsFunc(values, func(v string) bool { return strings.HasSuffix(v, "=") }) {
+		directive |= cobra.ShellCompDirectiveNoSpace
+	}
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, directive))
+	if err != nil {
+		panic(err) // the option does not exist: a mistake in this program
+	}
 }
 
 // completeVolumes completes the names of volumes, or of those in the trash; at

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ballast-io/ballast"
 )
 
 const manDir = "../../docs/man"
@@ -72,6 +74,19 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHelpKnowsTheOptions keeps the help of create from lagging behind.
+func TestHelpKnowsTheOptions(t *testing.T) {
+	cmd, _, err := newRoot(here()).Find([]string{"volume", "create"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range slices.Concat(words("", ballast.Classes()), words("", ballast.Filesystems())) {
+		if !strings.Contains(cmd.Long, word) {
+			t.Errorf("the help of volume create does not know %q", word)
+		}
+	}
 }
 
 // eachCommand visits cmd and everything below it that people see.

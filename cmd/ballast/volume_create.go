@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1"
 )
 
@@ -40,7 +42,18 @@ the same options is no error.`,
 	cmd.Flags().StringVar(&size, "size", "", "the same as -o size=`SIZE`")
 	cmd.Flags().StringVar(&class, "class", "", "the same as -o class=`CLASS`")
 	cmd.Flags().StringArrayVarP(&options, "opt", "o", nil, "set an option, as with \"docker volume create\": `KEY=VALUE`")
+	complete(cmd, "class", words("", ballast.Classes()))
+	complete(cmd, "opt", slices.Concat(words("class=", ballast.Classes()), words("fs=", ballast.Filesystems()), []string{"size=", "uid=", "gid=", "mode=", "label."}))
 	return cmd
+}
+
+// words are what a shell can complete an option to.
+func words[T ~string](prefix string, values []T) []string {
+	var all []string
+	for _, v := range values {
+		all = append(all, prefix+string(v))
+	}
+	return all
 }
 
 // volumeOptions merges the three ways to say an option into the map that the

@@ -94,6 +94,9 @@ func engineRows(e *ballastv1.EngineStatus) [][]string {
 	if e == nil {
 		return nil
 	}
+	if e.GetPid() == 0 { // attached this moment
+		return [][]string{{"engine", fmt.Sprintf("device %s, nothing heard of it yet", or(e.GetDevice(), "-"))}}
+	}
 	rows := [][]string{
 		{"engine", fmt.Sprintf("pid %d, device %s", e.GetPid(), or(e.GetDevice(), "-"))},
 		{"records", fmt.Sprintf("last %d, durable %d, committed %d, applied %d",
