@@ -12,14 +12,13 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ballast-io/ballast/test/lab"
 )
 
 func main() {
-	// The terminal's Ctrl-C is for what runs in the shell, not for the machine
-	// around it.
-	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := onMachine(ctx, shell); err != nil {
 		fmt.Fprintln(os.Stderr, "labshell:", err)
@@ -58,7 +57,9 @@ func shell(ctx context.Context, m *lab.Machine) error {
 	cmd.Env = append(cmd.Env, "PS1=lab# ", "TERM="+os.Getenv("TERM"))
 	cmd.Dir = m.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = nil // of this process group: the terminal is the shell's
-	_ = m.Run(cmd)        // its exit code is that of the last command typed
+	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+		cmd.SysProcAttr.Foreground = true // the terminal is the shell's
+	}
+	_ = m.Run(cmd) // its exit code is that of the last command typed
 	return nil
 }
