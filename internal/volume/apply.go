@@ -9,7 +9,10 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-const foldBytes = 1 << 20 // how much of the image is written in one piece
+const (
+	foldBytes = 1 << 20  // how much of the image is written in one piece
+	syncBytes = 16 << 20 // and how much before it is synced, lest the disk get it all at once
+)
 
 // errInterrupted ends a round before its end. What it did so far does no harm,
 // and is done again.
@@ -19,48 +22,59 @@ var errInterrupted = errors.New("folding was interrupted")
 // errInterrupted.
 type pauser func(folded int) error
 
-// round folds everything that is in the log now into the image: one frozen
-// generation, in the order of blocks. The caller holds applying.
+// round folds the oldest generation into the image, in the order of blocks. The
+// caller holds applying.
 //
 // The order is what keeps V2 and V3: the generation is committed before the
 // image is touched, the image is durable before the applied LSN moves, and the
 // segments are let go last.
 func (v *Volume) round(pause pauser) error {
-	if !v.freeze() {
+	g := v.oldest()
+	if g == nil {
 		return nil
 	}
 	if err := v.Flush(); err != nil && !seeded(foldUncommitted) {
 		return err
 	}
-	if err := v.fold(pause); err != nil {
+	if err := v.fold(g, pause); err != nil {
 		return v.setback(fmt.Errorf("fold log into image: %w", err))
 	}
-	if err := v.image.Sync(); err != nil && !seeded(ignoreImageSync) {
-		return v.poison(fmt.Errorf("sync image: %w", err))
+	if err := v.syncImage(); err != nil {
+		return err
 	}
 	if err := v.chunks.store(); err != nil {
 		return v.setback(err)
 	}
-	if err := v.storeDescriptor(func(d *descriptor) { d.Applied = v.frozen.last }); err != nil {
+	if err := v.storeDescriptor(func(d *descriptor) { d.Applied = g.last }); err != nil {
 		return v.setback(err)
 	}
-	v.finishRound()
+	v.finishRound(g)
 	return nil
 }
 
-// freeze sets the present generation aside for folding, unless an earlier one
-// is not done yet. It reports whether there is one to fold.
-func (v *Volume) freeze() bool {
+// oldest returns the generation to fold next, nil when all is folded. The
+// active one is set aside when no other is left.
+func (v *Volume) oldest() *generation {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.frozen == nil && !v.active.isEmpty() {
-		v.frozen, v.active = v.active, newGeneration(v.active.last+1)
-		v.frozen.end = v.log.tailPosition()
+	if len(v.frozen) == 0 && !v.active.isEmpty() {
+		v.freeze(v.log.tailPosition())
 	}
-	return v.frozen != nil
+	if len(v.frozen) == 0 {
+		return nil
+	}
+	return v.frozen[0]
 }
 
-func (v *Volume) finishRound() {
+// freeze sets the active generation aside. All records from now on stand at end
+// in the log, or behind. The caller holds mu.
+func (v *Volume) freeze(end position) {
+	v.active.end = end
+	v.frozen = append(v.frozen, v.active)
+	v.active = newGeneration(v.active.last + 1)
+}
+
+func (v *Volume) finishRound(g *generation) {
 	used, err := v.image.Allocated()
 	v.counters.rounds.Add(1)
 	v.mu.Lock()
@@ -68,9 +82,9 @@ func (v *Volume) finishRound() {
 	if err == nil {
 		v.imageUsed = used
 	}
-	v.applied = v.frozen.last
-	v.log.release(v.frozen.end)
-	v.frozen = nil
+	v.applied = g.last
+	v.log.release(g.end)
+	v.frozen = v.frozen[1:]
 	v.fullSince = time.Time{}
 }
 
@@ -93,25 +107,39 @@ func (v *Volume) setback(err error) error {
 	return err
 }
 
-// fold brings the image to the frozen generation.
-func (v *Volume) fold(pause pauser) error {
-	for _, x := range v.frozen.zeros {
-		v.changed(x, v.frozen.last)
+// fold brings the image to the end of a generation.
+func (v *Volume) fold(g *generation, pause pauser) error {
+	for _, x := range g.zeros {
+		v.changed(x, g.last)
 		if err := v.image.Punch(int64(x.first)*blockSize, int64(x.end-x.first)*blockSize); err != nil {
 			return err
 		}
 	}
-	blocks := v.frozen.sorted()
+	blocks := g.sorted()
 	buf := make([]byte, foldBytes)
-	for len(blocks) > 0 {
+	for unsynced := 0; len(blocks) > 0; {
 		n := runLength(blocks, len(buf)/blockSize)
-		if err := v.foldRun(blocks[:n], buf[:n*blockSize]); err != nil {
+		if err := v.foldRun(g, blocks[:n], buf[:n*blockSize]); err != nil {
 			return err
+		}
+		if unsynced += n * blockSize; unsynced >= syncBytes {
+			if err := v.syncImage(); err != nil {
+				return err
+			}
+			unsynced = 0
 		}
 		if err := pause(n * blockSize); err != nil {
 			return err
 		}
 		blocks = blocks[n:]
+	}
+	return nil
+}
+
+// syncImage makes the image durable. Its failure is final (V6).
+func (v *Volume) syncImage() error {
+	if err := v.image.Sync(); err != nil && !seeded(ignoreImageSync) {
+		return v.poison(fmt.Errorf("sync image: %w", err))
 	}
 	return nil
 }
@@ -126,11 +154,11 @@ func runLength(blocks []ballast.Block, limit int) int {
 }
 
 // foldRun copies blocks that follow one another from the log to the image.
-func (v *Volume) foldRun(blocks []ballast.Block, buf []byte) error {
+func (v *Volume) foldRun(g *generation, blocks []ballast.Block, buf []byte) error {
 	for done := 0; done < len(blocks); {
-		pos := v.frozen.blocks[blocks[done]]
+		pos := g.blocks[blocks[done]]
 		n := 1
-		for done+n < len(blocks) && v.frozen.blocks[blocks[done+n]] == pos+position(n) {
+		for done+n < len(blocks) && g.blocks[blocks[done+n]] == pos+position(n) {
 			n++
 		}
 		if err := v.readLog(buf[done*blockSize:(done+n)*blockSize], pos); err != nil {
@@ -138,13 +166,13 @@ func (v *Volume) foldRun(blocks []ballast.Block, buf []byte) error {
 		}
 		done += n
 	}
-	v.changed(extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}, v.frozen.last)
+	v.changed(extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}, g.last)
 	_, err := v.image.WriteAt(buf, int64(blocks[0])*blockSize)
 	return err
 }
 
 // readLog reads blocks of one record, which lie in one segment. No segment that
-// the frozen generation needs is let go while applying is held.
+// a generation needs is let go while applying is held.
 func (v *Volume) readLog(p []byte, pos position) error {
 	v.mu.RLock()
 	seg := v.log.segmentOf(pos)

@@ -42,9 +42,12 @@ func (b *batch) fits(n uint64) bool {
 		uint64(b.pos)%b.seg.blocks+blocks <= b.seg.blocks
 }
 
-// add appends a record and returns where its data stands in the log.
+// add appends a record and returns where it stands in the log.
 func (b *batch) add(r record, data []byte) position {
-	r.pos = b.end()
+	r.pos = b.pos
+	if r.kind == kindWrite {
+		r.pos = b.end()
+	}
 	b.buf = append(b.buf, data...)
 	b.header.records = append(b.header.records, r)
 	return r.pos

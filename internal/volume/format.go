@@ -43,7 +43,7 @@ type record struct {
 	block ballast.Block // the first one
 	count uint32        // how many blocks
 	crc   uint32        // CRC-32C of the data
-	pos   position      // of the data; none for a discard
+	pos   position      // of the data; of the batch for a discard
 }
 
 // dataBlocks is how many blocks of data follow the record in the log.
@@ -156,7 +156,10 @@ func decodeBatchHeader(block []byte, salt uint64, pos position) (*batchHeader, b
 	next := pos + 1
 	for i := range int(n) {
 		r := decodeRecord(block[batchHeaderSize+i*recordSize:])
-		r.lsn, r.pos = h.first+ballast.LSN(i), next
+		r.lsn, r.pos = h.first+ballast.LSN(i), pos
+		if r.kind == kindWrite {
+			r.pos = next
+		}
 		if r.kind != kindWrite && r.kind != kindDiscard || r.count == 0 {
 			return nil, false
 		}

@@ -9,12 +9,14 @@ import (
 
 // generation is the index over a stretch of the log: for every block, what its
 // last record in that stretch made of it. A round of apply folds a whole
-// generation into the image, so nothing has to be taken out of one.
+// generation into the image, so nothing has to be taken out of one, and its
+// length bounds how long a full log makes a writer wait.
 type generation struct {
 	first, last ballast.LSN // the stretch; last < first when it is empty
 	blocks      map[ballast.Block]position
 	zeros       extents  // discarded, but for what blocks holds
-	end         position // of the log when the generation was frozen
+	seq         uint64   // of the segment that its first record stands in
+	end         position // every later record stands here or behind; set when it is frozen
 }
 
 func newGeneration(first ballast.LSN) *generation {

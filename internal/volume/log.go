@@ -159,8 +159,12 @@ func (l *log) release(pos position) {
 	}
 }
 
-// tailPosition is where the next record will stand, or later.
+// tailPosition is where the next record will stand, or later. A discard needs
+// no room for data, and may still join a batch that ends with its segment.
 func (l *log) tailPosition() position {
+	if l.tail != nil {
+		return l.tail.pos
+	}
 	if len(l.used) == 0 {
 		return 0
 	}

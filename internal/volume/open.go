@@ -67,7 +67,7 @@ func (v *Volume) recover() error {
 	v.active = newGeneration(v.applied + 1)
 	r := &recovery{desc: v.desc, visit: func(_ *batchHeader, rec record) {
 		if rec.lsn > v.applied {
-			v.active.put(rec)
+			v.index(rec)
 		}
 	}}
 	if err := r.read(segs); err != nil {

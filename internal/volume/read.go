@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ballast-io/ballast"
 )
@@ -48,7 +49,7 @@ func (v *Volume) locate(pieces []piece, p []byte, off int64) ([]piece, error) {
 	if !v.inRange(off, int64(len(p))) {
 		return nil, ErrRange
 	}
-	if v.active.isEmpty() && v.frozen == nil {
+	if v.active.isEmpty() && len(v.frozen) == 0 {
 		return append(pieces, piece{source: source{from: fromImage}, block: ballast.Block(off / blockSize), p: p}), nil
 	}
 	for ; len(p) > 0; p, off = p[blockSize:], off+blockSize {
@@ -71,8 +72,8 @@ func (v *Volume) find(b ballast.Block) source {
 	if src := v.active.find(b); src.from != fromNowhere {
 		return src
 	}
-	if v.frozen != nil {
-		if src := v.frozen.find(b); src.from != fromNowhere {
+	for _, g := range slices.Backward(v.frozen) {
+		if src := g.find(b); src.from != fromNowhere {
 			return src
 		}
 	}

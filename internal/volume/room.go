@@ -6,6 +6,7 @@ import (
 )
 
 const (
+	generations  = 4        // into which a full log is divided
 	minSegments  = 4        // the log can always use so many
 	slowFoldRate = 32 << 20 // bytes a second, while the log has plenty of room
 	idleTicks    = 5        // ticks without a write after which the log is folded
@@ -119,6 +120,6 @@ func (v *Volume) load() load {
 		used:     len(v.log.used),
 		free:     len(v.log.free),
 		limit:    v.segmentLimit(),
-		unfolded: v.frozen != nil || !v.active.isEmpty(),
+		unfolded: len(v.frozen) > 0 || !v.active.isEmpty(),
 	}
 }

@@ -61,7 +61,7 @@ type Volume struct {
 	mu        sync.RWMutex // guards everything below
 	log       log
 	active    *generation
-	frozen    *generation // being folded into the image; nil: none
+	frozen    []*generation // to be folded into the image, oldest first
 	size      int64
 	applied   ballast.LSN
 	committed ballast.LSN

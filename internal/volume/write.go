@@ -105,11 +105,26 @@ func (v *Volume) tryAppend(r record, data []byte) (full bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	v.active.put(r)
+	v.index(r)
 	if len(v.log.free) == 0 {
 		v.wakeRun()
 	}
 	return len(v.log.ready) > 0, nil
+}
+
+// index points the index at a record, in a generation of its own when the
+// active one has its share of the log. The caller holds mu.
+func (v *Volume) index(r record) {
+	blocks := uint64(v.segmentSize) / blockSize
+	seq := uint64(r.pos) / blocks
+	share := uint64(v.segmentLimit() / generations)
+	if !v.active.isEmpty() && seq >= v.active.seq+share {
+		v.freeze(position(seq * blocks))
+	}
+	if v.active.isEmpty() {
+		v.active.seq = seq
+	}
+	v.active.put(r)
 }
 
 // wakeRun lets Run look at the volume before its next tick.
