@@ -37,6 +37,10 @@ func errorField(fields []zapcore.Field) string {
 	return ""
 }
 
+// firstStart is what etcd complains of at every first start of a single member, and
+// mends a moment later.
+const firstStart = "failed to update storage version"
+
 // slogCore is a zap core that writes to a slog logger. etcd is talkative: what
 // it calls a warning is a detail to an operator of volumes.
 type slogCore struct {
@@ -66,7 +70,7 @@ func (c *slogCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
 		f.AddTo(encoded)
 	}
-	if entry.Level >= zapcore.ErrorLevel {
+	if entry.Level >= zapcore.ErrorLevel && entry.Message != firstStart {
 		c.log.Warn("etcd complains", "message", entry.Message, "details", encoded.Fields)
 	} else {
 		c.log.Debug("etcd says", "message", entry.Message, "details", encoded.Fields)
