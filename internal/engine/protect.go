@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,26 +13,14 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-const (
-	// memoryGoal is what the Go runtime tries to stay below, in bytes. Buffers of the
-	// device are not in it: up to 16 MiB.
-	memoryGoal = 56 << 20
-
-	// collectAt makes the heap smaller than Go's default of 100 would, at a little more
-	// work: an engine allocates little once it runs.
-	collectAt = 50
-
-	// oomScore keeps the kernel from choosing an engine when memory is short: its end
-	// is the end of a filesystem.
-	oomScore = "-900"
-)
+// oomScore keeps the kernel from choosing an engine when memory is short: its end
+// is the end of a filesystem.
+const oomScore = "-900"
 
 // protect makes the process what a disk must be: not in the way of the memory that
 // writing to it would free, and not the one to be ended when there is none. It goes on
 // without what it may not do; containers and some machines keep it from root.
 func protect(log *slog.Logger) {
-	debug.SetMemoryLimit(memoryGoal)
-	debug.SetGCPercent(collectAt)
 	// Threads inherit it. Without it an allocation of ours could wait for a page to
 	// be written to the filesystem that waits for us.
 	if _, _, errno := syscall.AllThreadsSyscall(syscall.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1, 0); errno != 0 {

@@ -69,6 +69,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer unlock()
 	protect(cfg.log())
+	limitMemory()
 	disk, err := vfs.OS(cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
@@ -140,6 +141,9 @@ func (e *engine) serveSocket(ctx context.Context, g *errgroup.Group, ready pipe)
 	}
 	e.log.Info("engine serves", "volume", e.volume.ID(), "epoch", e.cfg.Epoch, "size", e.volume.Size())
 	ready.tell(nil)
+	if err := forgetStart(); err != nil {
+		e.log.Warn("cannot give memory back", "error", err)
+	}
 	stop := context.AfterFunc(ctx, e.stopWhenReleased)
 	defer stop()
 	return g.Wait()

@@ -62,7 +62,7 @@ func TestExternalVolumeDriverDeleteContainer(t *testing.T) {
 func TestExternalVolumeDriverLookupNotBlocked(t *testing.T) {
 	onEach(t, func(t *testing.T, e engine, b backend) {
 		name := "down-" + b.driver()
-		down := e.start("volume", "create", "-d", name, "never")
+		down := e.start("volume", "create", "-d", name, name)
 		eventually(t, "docker looks for the driver that is down", func() bool { return e.logged("Unable to locate plugin: " + name) })
 		e.ok("volume", "create", "-d", b.driver(), "other")
 		if down.ended() {

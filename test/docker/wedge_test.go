@@ -21,7 +21,7 @@ func TestAgentFrozen(t *testing.T) {
 	waits := e.start("volume", "create", "-d", "ballast", "new")
 	e.ok("ps")
 	e.ok("exec", "app", "busybox", "sh", "-c", "echo kept >/mnt/key && sync")
-	e.runBusybox("--rm", "-v", "mine:/mnt", "busybox", "touch", "/mnt/key")
+	e.runBusybox("--rm", "-v", "mine:/mnt", "--volume-driver", "local", "busybox", "touch", "/mnt/key")
 	if waits.ended() {
 		t.Errorf("create ended without an agent: %s", waits.output())
 	}
