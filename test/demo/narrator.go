@@ -40,7 +40,7 @@ func (n *narrator) table(blows []blow) {
 	for _, b := range blows {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", b.done, b.survived, b.away)
 	}
-	t.Flush() //nolint:errcheck // to the terminal, which is either there or not
+	t.Flush() // to the terminal, which is either there or not
 	n.say("")
 }
 

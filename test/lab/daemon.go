@@ -33,7 +33,7 @@ type life struct {
 
 // Start starts the daemon and returns once it answers.
 func (d *Daemon) Start(ctx context.Context) error {
-	l, err := d.begin()
+	l, err := d.begin() //nolint:contextcheck // ctx bounds the waiting; the daemon lives on
 	if err != nil {
 		return fmt.Errorf("start %s: %w", d.name, err)
 	}

@@ -61,7 +61,7 @@ func (m *Machine) ImportImage(ctx context.Context, name string, image Image) err
 	cmd.Stderr = &complaint
 	err := m.Run(cmd)
 	_ = in.Close() // ends pack, if docker did not read everything
-	_ = <-packed   // of no more interest
+	<-packed       // of no more interest
 	if err != nil {
 		return fmt.Errorf("import image %s: %w: %s", name, err, strings.TrimSpace(complaint.String()))
 	}

@@ -130,7 +130,7 @@ func litter(t *testing.T, m *lab.Machine) int {
 	if err := m.Start(orphan); err != nil {
 		t.Fatal(err)
 	}
-	go orphan.Wait() //nolint:errcheck // it is killed, by the machine
+	go orphan.Wait() // it is killed, by the machine
 	script := `truncate -s 16M disk && mkfs.ext4 -q disk && mkdir mnt &&
 		mount "$(losetup --find --show disk)" mnt && touch mnt/file`
 	sh := m.Command(t.Context(), "sh", "-c", script)
