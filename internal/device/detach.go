@@ -57,10 +57,11 @@ func (s served) release(ctx context.Context, l loop) error {
 	return s.do(ctx, func() error { return l.unbind(ctx, s.dev) })
 }
 
-// removeMountpoint removes the empty folder that Attach made. With it go the copies
-// of the mount that other namespaces have at the same place: services that got a namespace of
-// their own while the volume was mounted would hold it for ever. A container's mount is at a
-// place of its own, and stays. A folder that is not empty stays, and harms nobody.
+// removeMountpoint removes the empty folder that something was mounted on. With it
+// go the copies of the mount that other namespaces have at the same place: a service or a
+// container that got a copy of all mounts of the machine would hold it for as long as it
+// lives. What a container has mounted at a place of its own stays. A folder that is not
+// empty stays as well, and harms nobody.
 func removeMountpoint(path string) { _ = os.Remove(path) }
 
 // Find returns what the kernel has of a volume's device: a caller that comes back
@@ -117,6 +118,7 @@ func Sweep(ctx context.Context, deviceFile string) error {
 			break
 		}
 	}
+	removeMountpoint(dir)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("sweep %s: %w", deviceFile, err)
 	}

@@ -58,12 +58,15 @@ type Server struct {
 	idle chan struct{} // holds one token when open fell to 0
 }
 
-// Mount mounts a one-file filesystem over the folder dir, to be served by Run.
-// Until then everything that touches dir waits.
+// Mount mounts a one-file filesystem over the folder dir, which it makes when it is
+// missing, to be served by Run. Until then everything that touches dir waits.
 func Mount(dir string, store Store, log *slog.Logger) (_ *Server, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("mount device at %s: %w", dir, err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("mount device: %w", err)
 	}
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -99,7 +102,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Unmount ends the service, unless something has the file open: that is
-// [ballast.ErrInUse] and changes nothing.
+// [ballast.ErrInUse] and changes nothing. It removes the folder too.
 func (s *Server) Unmount() error {
 	err := unix.Unmount(s.dir, unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EBUSY) {
@@ -108,6 +111,7 @@ func (s *Server) Unmount() error {
 	if err != nil {
 		return fmt.Errorf("unmount device at %s: %w", s.dir, err)
 	}
+	removeMountpoint(s.dir) // or a copy in another namespace would keep Run running
 	return nil
 }
 

@@ -191,15 +191,14 @@ func TestDetachWhileMountedElsewhere(t *testing.T) {
 	eventually(t, "detached", func() bool { return Detach(t.Context(), device) == nil })
 }
 
-// A namespace that only got a copy of all mounts does not keep the volume.
+// A namespace that only got a copy of all mounts keeps neither the volume nor its
+// server. It once kept an engine from ending for nine minutes.
 func TestDetachWithStaleCopy(t *testing.T) {
 	device, mountpoint := place(t)
-	serve(t, device, newMemory(64<<20))
+	_, stop := serve(t, device, newMemory(64<<20))
 	attach(t, Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: ballast.Ext4, MayFormat: true})
 	_, release := hold(t, "true")
-	if err := Detach(t.Context(), device); err != nil {
-		t.Error(err)
-	}
+	stop()
 	release()
 }
 

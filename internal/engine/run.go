@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -100,9 +99,6 @@ func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
 		}
 		err = e.outcome
 	}()
-	if err := os.MkdirAll(filepath.Join(e.cfg.Dir, deviceDir), 0o700); err != nil {
-		return err
-	}
 	if e.server, err = device.Mount(filepath.Join(e.cfg.Dir, deviceDir), e.volume, e.log); err != nil {
 		return err
 	}
