@@ -21,7 +21,7 @@ import (
 const maxRequest = 1 << 20
 
 // handler returns the API and the metrics.
-func (n *Node) handler() http.Handler {
+func (n *node) handler() http.Handler {
 	mux := http.NewServeMux()
 	limit := connect.WithReadMaxBytes(maxRequest)
 	mux.Handle(ballastv1connect.NewVolumeServiceHandler(volumeService{node: n}, limit))
@@ -30,7 +30,7 @@ func (n *Node) handler() http.Handler {
 	return http.MaxBytesHandler(mux, maxRequest)
 }
 
-func (n *Node) metricsHandler() http.Handler {
+func (n *node) metricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{n}, n.meters.attachWait, n.meters.attachFailures, n.meters.engineDeaths,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -64,7 +64,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 	if err != nil {
 		err = srv.Close() // what is still under way goes on in the node's own goroutines
 	}
-	<-failed
+	<-failed // with ErrServerClosed
 	return err
 }
 

@@ -18,9 +18,9 @@ import (
 var errTakenBack = errors.New("nobody waits for it any more; it was taken back")
 
 // Attach mounts a volume on this node for a holder and returns its mountpoint.
-// A holder may attach several times, and each takes a [Node.Detach]. When ctx
+// A holder may attach several times, and each takes a Detach. When ctx
 // ends first, there is no hold.
-func (n *Node) Attach(ctx context.Context, name, holder string) (mountpoint string, err error) {
+func (n *node) Attach(ctx context.Context, name, holder string) (mountpoint string, err error) {
 	defer n.meters.timeAttach(time.Now())(&err)
 	ctx, cancel := context.WithTimeout(ctx, attachBudget)
 	defer cancel()
@@ -45,7 +45,7 @@ func (n *Node) Attach(ctx context.Context, name, holder string) (mountpoint stri
 var errEnding = fmt.Errorf("the agent is ending: %w", ballast.ErrNotReady)
 
 // findForHolder looks up a volume that somebody wants to hold or let go.
-func (n *Node) findForHolder(ctx context.Context, name, holder string) (cluster.Record, error) {
+func (n *node) findForHolder(ctx context.Context, name, holder string) (cluster.Record, error) {
 	if err := checkHolder(holder); err != nil {
 		return cluster.Record{}, err
 	}
@@ -58,7 +58,7 @@ func (n *Node) findForHolder(ctx context.Context, name, holder string) (cluster.
 
 // await waits for the outcome of a flight, or leaves it when ctx ends. A hold
 // that was given at that very moment is returned: the caller has gone.
-func (n *Node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string, error) {
+func (n *node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string, error) {
 	select {
 	case <-f.done:
 		return f.mountpoint, f.err
@@ -67,8 +67,11 @@ func (n *Node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string
 	if !s.leave(f, w) {
 		n.do(func(ctx context.Context) {
 			<-f.done
-			if f.err == nil {
-				n.letGo(ctx, s, w.holder, nil)
+			if f.err != nil {
+				return
+			}
+			if err := n.letGo(ctx, s, w.holder, nil); err != nil {
+				n.log.Warn("a hold that nobody waited for was not let go cleanly", "volume_id", s.id, "error", err)
 			}
 		})
 	}
@@ -76,7 +79,7 @@ func (n *Node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string
 }
 
 // fly brings about one attach for all who wait for it.
-func (n *Node) fly(ctx context.Context, s *slot, f *flight) {
+func (n *node) fly(ctx context.Context, s *slot, f *flight) {
 	defer close(f.done)
 	ctx, cancel := context.WithTimeout(ctx, attachBudget)
 	defer cancel()
@@ -106,7 +109,7 @@ func (n *Node) fly(ctx context.Context, s *slot, f *flight) {
 
 // giveHolds notes the holders of a mounted volume before they are told (A2). With
 // none left, the volume is unmounted again (A3).
-func (n *Node) giveHolds(ctx context.Context, s *slot, holders []string) error {
+func (n *node) giveHolds(ctx context.Context, s *slot, holders []string) error {
 	state := s.remembered()
 	for _, h := range holders {
 		state = state.with(h, sinceBoot())
@@ -125,7 +128,7 @@ func (n *Node) giveHolds(ctx context.Context, s *slot, holders []string) error {
 
 // ensureAttached mounts the volume unless it is mounted already. The caller has
 // the slot's lock.
-func (n *Node) ensureAttached(ctx context.Context, s *slot) (string, error) {
+func (n *node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 	if a := s.current(); a != nil {
 		mounted, err := n.stillWell(ctx, s, a)
 		if mounted || err != nil {
@@ -150,7 +153,7 @@ func (n *Node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 // stillWell looks at an engine that should be running. One that is gone is swept
 // away, so that a fresh attach can follow; one that does not answer is an error:
 // who opened a file on it now would hang.
-func (n *Node) stillWell(ctx context.Context, s *slot, a *attachment) (bool, error) {
+func (n *node) stillWell(ctx context.Context, s *slot, a *attachment) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusBudget)
 	defer cancel()
 	status, err := a.engine.Status(ctx)
@@ -167,7 +170,7 @@ func (n *Node) stillWell(ctx context.Context, s *slot, a *attachment) (bool, err
 }
 
 // bringUp takes a volume from its files to its mountpoint, or leaves nothing.
-func (n *Node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *attachment, err error) {
+func (n *node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *attachment, err error) {
 	if err := n.ensureFiles(s, rec); err != nil {
 		return nil, err
 	}
@@ -192,7 +195,7 @@ func (n *Node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *att
 
 // clearWay takes away what is in the way of a new engine: one that nobody knows
 // of, or what a dead one left.
-func (n *Node) clearWay(ctx context.Context, s *slot, a *attachment) error {
+func (n *node) clearWay(ctx context.Context, s *slot, a *attachment) error {
 	forgotten, err := n.engines.Dial(ctx, n.path(s.dir))
 	if errors.Is(err, errEngineGone) {
 		return n.devices.Sweep(ctx, a.deviceFile)
@@ -209,7 +212,7 @@ func (n *Node) clearWay(ctx context.Context, s *slot, a *attachment) error {
 }
 
 // claim makes this node the volume's writer under a new epoch.
-func (n *Node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
+func (n *node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
 	state := s.remembered()
 	rec, err := n.records.Claim(ctx, s.id, state.Epoch)
 	if err != nil {
@@ -222,7 +225,7 @@ func (n *Node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
 
 // mount makes the device of a running engine and mounts it, at the size that the
 // volume shall have.
-func (n *Node) mount(ctx context.Context, s *slot, a *attachment) error {
+func (n *node) mount(ctx context.Context, s *slot, a *attachment) error {
 	rec := a.record
 	if err := n.growEngine(ctx, a, rec.Spec.Size); err != nil {
 		return err
@@ -259,7 +262,7 @@ func deviceSpec(a *attachment, rec cluster.Record) device.Spec {
 	}
 }
 
-func (n *Node) growEngine(ctx context.Context, a *attachment, size int64) error {
+func (n *node) growEngine(ctx context.Context, a *attachment, size int64) error {
 	status, err := a.engine.Status(ctx)
 	if err != nil || status.Size >= size {
 		return err
@@ -269,7 +272,7 @@ func (n *Node) growEngine(ctx context.Context, a *attachment, size int64) error 
 
 // growFilesystem makes the mounted filesystem as large as the volume, unless it
 // was before, and remembers that.
-func (n *Node) growFilesystem(ctx context.Context, s *slot, a *attachment, size int64, fresh bool) error {
+func (n *node) growFilesystem(ctx context.Context, s *slot, a *attachment, size int64, fresh bool) error {
 	state := s.remembered()
 	if state.FilesystemSize == size && !fresh {
 		return nil
@@ -283,7 +286,7 @@ func (n *Node) growFilesystem(ctx context.Context, s *slot, a *attachment, size 
 	return n.remember(s, state)
 }
 
-func (n *Node) noteSmall(s *slot, a *attachment, err error) {
+func (n *node) noteSmall(s *slot, a *attachment, err error) {
 	n.log.Warn("volume did not grow", "volume", a.record.Name, "error", err)
 	n.health.raise(s.id, condNotGrown, fmt.Sprintf("The filesystem of volume %q is smaller than its volume, because it did not grow: %v. Its data is safe.", a.record.Name, err),
 		"mend that; it is tried again at the next attach and by `ballast volume resize`")
@@ -292,7 +295,7 @@ func (n *Node) noteSmall(s *slot, a *attachment, err error) {
 // ensureFiles makes the files of a volume that was never attached, and of a
 // scratch volume every time. Files of any other volume that are missing are
 // missing data, and nothing takes their place (A7).
-func (n *Node) ensureFiles(s *slot, rec cluster.Record) error {
+func (n *node) ensureFiles(s *slot, rec cluster.Record) error {
 	if rec.Spec.Class == ballast.Scratch {
 		if err := n.wipe(s); err != nil {
 			return err
@@ -320,7 +323,7 @@ func (n *Node) ensureFiles(s *slot, rec cluster.Record) error {
 
 // wipe deletes the files of a volume that is not attached, and keeps what is
 // remembered of its epochs.
-func (n *Node) wipe(s *slot) error {
+func (n *node) wipe(s *slot) error {
 	if err := n.removeFiles(s); err != nil {
 		return err
 	}
@@ -334,7 +337,7 @@ func (n *Node) wipe(s *slot) error {
 
 // removeFiles deletes all that a volume has on this node. Its folder's name is an
 // id that was checked when its record was read.
-func (n *Node) removeFiles(s *slot) error {
+func (n *node) removeFiles(s *slot) error {
 	root, err := os.OpenRoot(n.cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("delete volume's files: %w", err)

@@ -179,7 +179,9 @@ func TestAttachSurvivesOneOfTwoWaiters(t *testing.T) {
 		return s.flight != nil && len(s.flight.waiting) == 2
 	})
 	cancel()
-	<-gone
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("attach = %v; want canceled", err)
+	}
 	close(hang)
 	if err := <-stays; err != nil {
 		t.Fatal(err)
@@ -209,7 +211,9 @@ func TestHangingVolumeBlocksNoOther(t *testing.T) {
 	}
 	mustDetach(t, n, "works", "b")
 	cancel()
-	<-hanging
+	if err := <-hanging; !errors.Is(err, context.Canceled) {
+		t.Errorf("attach = %v; want canceled", err)
+	}
 	eventually(t, "taking back", func() bool { return len(m.left()) == 0 })
 }
 

@@ -57,7 +57,7 @@ func (d dockerEngine) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() // was only read
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("docker answers %s", resp.Status)
 	}

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"reflect"
@@ -72,7 +74,7 @@ func FuzzDecodeAttachment(f *testing.F) {
 			t.Fatal(err)
 		}
 		b, err := decodeAttachment(again, "b")
-		if err != nil || a.Epoch != b.Epoch || !(len(a.Holders) == 0 && len(b.Holders) == 0 || reflect.DeepEqual(a.Holders, b.Holders)) {
+		if err != nil || a.Epoch != b.Epoch || !maps.Equal(a.Holders, b.Holders) {
 			t.Errorf("%+v reads back as %+v, %v", a, b, err)
 		}
 	})
@@ -106,7 +108,12 @@ func TestUsedVolumes(t *testing.T) {
 	})}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	defer func() { srv.Close(); <-served }()
+	defer func() {
+		srv.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	}()
 	d := dockerEngine{dir + "/docker.sock"}
 	if used, err := d.UsedVolumes(t.Context()); err != nil || !reflect.DeepEqual(used, map[string]bool{"db": true}) {
 		t.Errorf("used = %v, %v; want db", used, err)

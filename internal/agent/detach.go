@@ -12,7 +12,7 @@ import (
 // Detach ends one hold; the last one unmounts the volume. A holder that has none
 // is no error. It returns when the hold is gone for good and, within reason, the
 // volume is unmounted; unmounting that takes longer goes on by itself.
-func (n *Node) Detach(ctx context.Context, name, holder string) error {
+func (n *node) Detach(ctx context.Context, name, holder string) error {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
 	rec, err := n.findForHolder(ctx, name, holder)
@@ -52,7 +52,7 @@ func awaitDetach(ctx context.Context, released <-chan struct{}, done <-chan erro
 
 // letGo takes one hold away and unmounts the volume when it was the last. It
 // calls released, unless that is nil, once the hold is gone from disk.
-func (n *Node) letGo(ctx context.Context, s *slot, holder string, released func()) error {
+func (n *node) letGo(ctx context.Context, s *slot, holder string, released func()) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountBudget)
 	defer cancel()
 	if err := n.acquire(ctx, s, "detaching"); err != nil {
@@ -77,7 +77,7 @@ func (n *Node) letGo(ctx context.Context, s *slot, holder string, released func(
 
 // unmountPatiently unmounts a volume that nobody holds. Writing back may take
 // minutes, and goes on for as long as the engine shows that it lives.
-func (n *Node) unmountPatiently(ctx context.Context, s *slot) error {
+func (n *node) unmountPatiently(ctx context.Context, s *slot) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched, running := make(chan struct{}), s.current().engine
@@ -91,7 +91,7 @@ func (n *Node) unmountPatiently(ctx context.Context, s *slot) error {
 	return err
 }
 
-func (n *Node) cancelWhenStuck(ctx context.Context, e process, cancel context.CancelFunc) {
+func (n *node) cancelWhenStuck(ctx context.Context, e process, cancel context.CancelFunc) {
 	last := time.Now()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -115,7 +115,7 @@ func (n *Node) cancelWhenStuck(ctx context.Context, e process, cancel context.Ca
 // unmount ends the attachment of a volume that nobody holds. When somebody uses
 // the filesystem still, the volume stays attached, and tidying up tries again.
 // The caller has the slot's lock.
-func (n *Node) unmount(ctx context.Context, s *slot) error {
+func (n *node) unmount(ctx context.Context, s *slot) error {
 	a := s.current()
 	if a == nil {
 		return nil
@@ -139,7 +139,7 @@ func (n *Node) unmount(ctx context.Context, s *slot) error {
 
 // giveUp forgets an attachment whose device and engine are gone. That the record
 // still names this node harms nobody: tidying up tells it again.
-func (n *Node) giveUp(ctx context.Context, s *slot, a *attachment) {
+func (n *node) giveUp(ctx context.Context, s *slot, a *attachment) {
 	s.setAttached(nil)
 	if a.engine != nil {
 		_ = a.engine.Close() // only forgets it
@@ -153,7 +153,7 @@ func (n *Node) giveUp(ctx context.Context, s *slot, a *attachment) {
 
 // stopEngine ends an engine, by force when it does not end by itself, and takes
 // away what it left.
-func (n *Node) stopEngine(ctx context.Context, a *attachment) error {
+func (n *node) stopEngine(ctx context.Context, a *attachment) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
 	defer cancel()
 	err := a.engine.Stop(stopping)
@@ -167,7 +167,7 @@ func (n *Node) stopEngine(ctx context.Context, a *attachment) error {
 }
 
 // takeDown takes back an attach that failed half way.
-func (n *Node) takeDown(ctx context.Context, s *slot, a *attachment) error {
+func (n *node) takeDown(ctx context.Context, s *slot, a *attachment) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoBudget)
 	defer cancel()
 	var err error
@@ -184,7 +184,7 @@ func (n *Node) takeDown(ctx context.Context, s *slot, a *attachment) error {
 // bury takes away what a dead engine left. Who held the volume has a filesystem
 // that answers with errors; the holds are void (A8). The caller has the slot's
 // lock.
-func (n *Node) bury(ctx context.Context, s *slot, a *attachment) {
+func (n *node) bury(ctx context.Context, s *slot, a *attachment) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
 	defer cancel()
 	n.log.Error("engine died; what was flushed is safe", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "holders", s.remembered().names())
@@ -202,7 +202,7 @@ func (n *Node) bury(ctx context.Context, s *slot, a *attachment) {
 }
 
 // mourn says what happened, and then that it did.
-func (n *Node) mourn(s *slot, name string) {
+func (n *node) mourn(s *slot, name string) {
 	n.health.raise(s.id, condEngineFailed, fmt.Sprintf("The engine of volume %q died; everything that was flushed is safe, what uses the volume gets errors.", name),
 		"restart what uses it: the volume is attached afresh then; engine.log in the volume's folder says why it died")
 	s.mu.Lock()

@@ -24,6 +24,6 @@
 //
 // # Concurrency
 //
-// A [Node] is safe for concurrent use. [Node.Run] owns its goroutines; work that
+// A node is safe for concurrent use. Its Run owns its goroutines; work that
 // outlives a call is handed to it. The order of locks is: a slot's lock, its mu.
 package agent

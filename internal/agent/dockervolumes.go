@@ -9,7 +9,7 @@ import (
 )
 
 // dockerVolumes shows the node to Docker.
-type dockerVolumes struct{ node *Node }
+type dockerVolumes struct{ node *node }
 
 var _ docker.Volumes = dockerVolumes{}
 

@@ -248,7 +248,7 @@ func (m *machine) left() (found []string) {
 
 // testNode runs a node on the machine m with the data folder dir until stop is
 // called.
-func testNode(t *testing.T, m *machine, dir string) (n *Node, stop func()) {
+func testNode(t *testing.T, m *machine, dir string) (n *node, stop func()) {
 	t.Helper()
 	n, run := idleNode(t, m, dir)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -268,7 +268,7 @@ func testNode(t *testing.T, m *machine, dir string) (n *Node, stop func()) {
 }
 
 // idleNode makes a node that does not run yet.
-func idleNode(t *testing.T, m *machine, dir string) (*Node, func(context.Context) error) {
+func idleNode(t *testing.T, m *machine, dir string) (*node, func(context.Context) error) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	cfg, err := Config{DataDir: dir, Node: "n1", TrashKeep: time.Hour, Log: log}.withDefaults()
@@ -303,7 +303,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func mustCreate(t *testing.T, n *Node, name string, options map[string]string) volumeView {
+func mustCreate(t *testing.T, n *node, name string, options map[string]string) volumeView {
 	t.Helper()
 	v, err := n.Create(t.Context(), name, options)
 	if err != nil {
@@ -312,7 +312,7 @@ func mustCreate(t *testing.T, n *Node, name string, options map[string]string) v
 	return v
 }
 
-func mustAttach(t *testing.T, n *Node, name, holder string) {
+func mustAttach(t *testing.T, n *node, name, holder string) {
 	t.Helper()
 	got, err := n.Attach(t.Context(), name, holder)
 	if err != nil {
@@ -323,14 +323,14 @@ func mustAttach(t *testing.T, n *Node, name, holder string) {
 	}
 }
 
-func mustDetach(t *testing.T, n *Node, name, holder string) {
+func mustDetach(t *testing.T, n *node, name, holder string) {
 	t.Helper()
 	if err := n.Detach(t.Context(), name, holder); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func stateOf(t *testing.T, n *Node, name string) state {
+func stateOf(t *testing.T, n *node, name string) state {
 	t.Helper()
 	v, err := n.Inspect(name)
 	if err != nil {

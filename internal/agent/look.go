@@ -34,7 +34,7 @@ type volumeView struct {
 }
 
 // look puts together what is known of a volume, from memory alone (A5).
-func (n *Node) look(rec cluster.Record) volumeView {
+func (n *node) look(rec cluster.Record) volumeView {
 	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID)}
 	if s := n.peek(rec.ID); s != nil {
 		s.describe(&v)
@@ -65,7 +65,7 @@ func (s *slot) describe(v *volumeView) {
 }
 
 // listViews returns the volumes in or outside of the trash, sorted by name.
-func (n *Node) listViews(trash bool) []volumeView {
+func (n *node) listViews(trash bool) []volumeView {
 	records := n.records.List()
 	if trash {
 		records = n.records.Trash()
@@ -78,7 +78,7 @@ func (n *Node) listViews(trash bool) []volumeView {
 }
 
 // nameOf returns a volume's name for people, or its id when that is not known.
-func (n *Node) nameOf(id ballast.VolumeID) string {
+func (n *node) nameOf(id ballast.VolumeID) string {
 	if rec, err := n.records.ByID(id); err == nil {
 		return rec.Name
 	}

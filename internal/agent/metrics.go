@@ -56,7 +56,7 @@ var (
 )
 
 // collector tells Prometheus what the node knows, without asking anybody (A5).
-type collector struct{ node *Node }
+type collector struct{ node *node }
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }

@@ -15,8 +15,8 @@ import (
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
-// Node keeps the volumes of one machine.
-type Node struct {
+// node keeps the volumes of one machine.
+type node struct {
 	cfg     Config
 	log     *slog.Logger
 	records *cluster.Records
@@ -38,12 +38,12 @@ type Node struct {
 	slots map[ballast.VolumeID]*slot
 }
 
-func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d devices, c containers) (*Node, error) {
+func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d devices, c containers) (*node, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("start agent: find out this boot of the machine: %w", err)
 	}
-	return &Node{
+	return &node{
 		cfg: cfg, log: cfg.Log, records: records, engines: e, devices: d, docker: c, disk: disk,
 		boot:    strings.TrimSpace(string(boot)),
 		started: time.Now(),
@@ -68,14 +68,14 @@ const (
 
 func volumeDir(id ballast.VolumeID) string { return volumesDir + "/" + string(id) }
 
-func (n *Node) path(elem ...string) string {
+func (n *node) path(elem ...string) string {
 	return filepath.Join(append([]string{n.cfg.DataDir}, elem...)...)
 }
 
-func (n *Node) mountpoint(name string) string { return n.path(mountsDir, name) }
+func (n *node) mountpoint(name string) string { return n.path(mountsDir, name) }
 
 // slot returns the slot of a volume, making it when the node has none yet.
-func (n *Node) slot(id ballast.VolumeID) *slot {
+func (n *node) slot(id ballast.VolumeID) *slot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.slots[id]
@@ -87,13 +87,13 @@ func (n *Node) slot(id ballast.VolumeID) *slot {
 }
 
 // peek returns the slot of a volume, or nil.
-func (n *Node) peek(id ballast.VolumeID) *slot {
+func (n *node) peek(id ballast.VolumeID) *slot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.slots[id]
 }
 
-func (n *Node) allSlots() []*slot {
+func (n *node) allSlots() []*slot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := make([]*slot, 0, len(n.slots))
@@ -105,7 +105,7 @@ func (n *Node) allSlots() []*slot {
 
 // do has f run in a goroutine of Run, whose context it gets. It reports false
 // when the node is ending.
-func (n *Node) do(f func(context.Context)) bool {
+func (n *node) do(f func(context.Context)) bool {
 	select {
 	case n.work <- f:
 		return true
@@ -116,7 +116,7 @@ func (n *Node) do(f func(context.Context)) bool {
 
 // remember stores what the node knows of an attachment, on disk and then here.
 // The caller has the slot's lock.
-func (n *Node) remember(s *slot, state attachmentState) error {
+func (n *node) remember(s *slot, state attachmentState) error {
 	state.Version, state.BootID = attachmentVersion, n.boot
 	if err := saveAttachment(n.disk, s.dir, state); err != nil {
 		return fmt.Errorf("note who holds the volume: %w", err)
@@ -128,7 +128,7 @@ func (n *Node) remember(s *slot, state attachmentState) error {
 }
 
 // waitAdopted waits until the node knows what is attached.
-func (n *Node) waitAdopted(ctx context.Context) error {
+func (n *node) waitAdopted(ctx context.Context) error {
 	select {
 	case <-n.adopted:
 		return nil

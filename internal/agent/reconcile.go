@@ -10,7 +10,7 @@ import (
 // reconcile compares the holds of Docker's mounts with the containers that there
 // are. Docker loses unmounts, when it crashes or one times out, and never sends
 // them again; the containers are the truth.
-func (n *Node) reconcile(ctx context.Context) {
+func (n *node) reconcile(ctx context.Context) {
 	used, err := n.docker.UsedVolumes(ctx)
 	if err != nil {
 		n.log.Debug("holds are not compared with containers", "error", err)
@@ -29,14 +29,14 @@ func (n *Node) reconcile(ctx context.Context) {
 	}
 }
 
-func (n *Node) noteStale(s *slot, a *attachment, holders []string) {
+func (n *node) noteStale(s *slot, a *attachment, holders []string) {
 	n.health.raise(s.id, condStaleHolders, fmt.Sprintf("Volume %q is held for Docker, but no container uses it; its data is safe.", a.record.Name),
 		fmt.Sprintf("nothing: it is let go when it stays so for %s; or now, with `ballast volume detach %s --holder %s`", holdGrace, a.record.Name, holders[0]))
 }
 
 // dropOld ends the holds that are old and stale, and unmounts a volume that has
 // no other.
-func (n *Node) dropOld(ctx context.Context, s *slot) {
+func (n *node) dropOld(ctx context.Context, s *slot) {
 	if !n.tryAcquire(s, "letting go") {
 		return
 	}
@@ -51,7 +51,7 @@ func (n *Node) dropOld(ctx context.Context, s *slot) {
 // dropStale ends Docker's holds that are older than grace, if no container uses
 // the volume, and reports whether it did. When Docker cannot be asked, every hold
 // counts. The caller has the slot's lock.
-func (n *Node) dropStale(ctx context.Context, s *slot, grace time.Duration) bool {
+func (n *node) dropStale(ctx context.Context, s *slot, grace time.Duration) bool {
 	a, state := s.current(), s.remembered()
 	if a == nil || len(state.stale(sinceBoot(), grace)) == 0 {
 		return false

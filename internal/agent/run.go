@@ -63,7 +63,7 @@ func whomToAsk(cfg Config) containers {
 }
 
 // listenAndRun opens the sockets, so that callers can wait on them, and runs.
-func (n *Node) listenAndRun(ctx context.Context) error {
+func (n *node) listenAndRun(ctx context.Context) error {
 	api, err := listenRoot(ctx, n.cfg.DataDir, socketName)
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
@@ -88,7 +88,7 @@ func (n *Node) listenAndRun(ctx context.Context) error {
 }
 
 // Run keeps the volumes until ctx ends.
-func (n *Node) Run(ctx context.Context) error {
+func (n *node) Run(ctx context.Context) error {
 	var group errgroup.Group
 	// Work that is taken back at the end changes records still.
 	records, done := context.WithCancel(context.WithoutCancel(ctx))
@@ -111,7 +111,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // runRecords keeps the records. When they cannot be kept, the node serves what it
 // knows all the same: what is attached must be detached, and Docker asks.
-func (n *Node) runRecords(ctx context.Context) error {
+func (n *node) runRecords(ctx context.Context) error {
 	err := n.records.Run(ctx)
 	if err == nil {
 		return nil
@@ -124,7 +124,7 @@ func (n *Node) runRecords(ctx context.Context) error {
 
 // runWork runs what is handed to the node until ctx ends, and then waits for it
 // within a grace: a step that hangs is left to the end of the process.
-func (n *Node) runWork(ctx context.Context) {
+func (n *node) runWork(ctx context.Context) {
 	var work sync.WaitGroup
 	for ctx.Err() == nil {
 		select {

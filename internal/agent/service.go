@@ -11,7 +11,7 @@ import (
 )
 
 // volumeService shows the node's volumes to the API.
-type volumeService struct{ node *Node }
+type volumeService struct{ node *node }
 
 func (s volumeService) Create(ctx context.Context, r *connect.Request[v1.CreateRequest]) (*connect.Response[v1.CreateResponse], error) {
 	v, err := s.node.Create(ctx, r.Msg.GetName(), r.Msg.GetOptions())
@@ -81,7 +81,7 @@ func (s volumeService) Detach(ctx context.Context, r *connect.Request[v1.DetachR
 }
 
 // nodeService shows the node itself to the API.
-type nodeService struct{ node *Node }
+type nodeService struct{ node *node }
 
 func (s nodeService) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	n := s.node

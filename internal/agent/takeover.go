@@ -14,7 +14,7 @@ import (
 // takeOver finds out what the last agent left on this node (A9). Volumes are
 // looked at side by side: one that hangs does not keep the others waiting. A
 // volume that is not in the view yet is taken over when it appears there.
-func (n *Node) takeOver(ctx context.Context) {
+func (n *node) takeOver(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, rec := range append(n.records.List(), n.records.Trash()...) {
@@ -35,7 +35,7 @@ func (n *Node) takeOver(ctx context.Context) {
 }
 
 // takeOverNew takes over volumes whose records were not known before.
-func (n *Node) takeOverNew() {
+func (n *node) takeOverNew() {
 	for _, rec := range append(n.records.List(), n.records.Trash()...) {
 		if s := n.slot(rec.ID); !s.isTaken() {
 			n.do(func(ctx context.Context) {
@@ -49,7 +49,7 @@ func (n *Node) takeOverNew() {
 
 // acquire takes a slot's lock, as [slot.acquire] does, and takes the volume over
 // when that has not been done yet.
-func (n *Node) acquire(ctx context.Context, s *slot, what string) error {
+func (n *node) acquire(ctx context.Context, s *slot, what string) error {
 	if err := s.acquire(ctx, what); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (n *Node) acquire(ctx context.Context, s *slot, what string) error {
 }
 
 // tryAcquire is acquire that does not wait.
-func (n *Node) tryAcquire(s *slot, what string) bool { return s.isTaken() && s.tryAcquire(what) }
+func (n *node) tryAcquire(s *slot, what string) bool { return s.isTaken() && s.tryAcquire(what) }
 
 func (s *slot) isTaken() bool {
 	s.mu.Lock()
@@ -72,7 +72,7 @@ func (s *slot) isTaken() bool {
 	return s.taken
 }
 
-func (n *Node) takeOverVolume(ctx context.Context, s *slot) error {
+func (n *node) takeOverVolume(ctx context.Context, s *slot) error {
 	rec, err := n.records.ByID(s.id)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (n *Node) takeOverVolume(ctx context.Context, s *slot) error {
 
 // adopt takes over what runs for a volume, or takes away what is left of it. An
 // engine that cannot be told dead from alive is an error, and asked again.
-func (n *Node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
+func (n *node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
 	a := &attachment{record: rec, mountpoint: n.mountpoint(rec.Name), deviceFile: n.path(s.dir, deviceName)}
 	a.record.Epoch = max(rec.Epoch, s.remembered().Epoch)
 	found, err := n.engines.Dial(ctx, n.path(s.dir))
@@ -124,7 +124,7 @@ func (n *Node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
 
 // buryUnseen sweeps what an engine left that died while no agent ran. After a
 // boot there is nothing to sweep, and nobody to mourn.
-func (n *Node) buryUnseen(ctx context.Context, s *slot, a *attachment) {
+func (n *node) buryUnseen(ctx context.Context, s *slot, a *attachment) {
 	if len(s.remembered().Holders) > 0 {
 		n.bury(ctx, s, a)
 		return

@@ -40,22 +40,22 @@ func TestAgentReturns(t *testing.T) {
 func TestAgentReturnsTo(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		leave  func(t *testing.T, m *machine, n *Node, v volumeView)
+		leave  func(t *testing.T, m *machine, n *node, v volumeView)
 		want   state
 		engine int // started until somebody has attached again
 	}{
-		{"an engine that died", func(_ *testing.T, m *machine, _ *Node, _ volumeView) { m.kill() }, stateFailed, 2},
-		{"an engine without a device", func(_ *testing.T, m *machine, _ *Node, _ volumeView) {
+		{"an engine that died", func(_ *testing.T, m *machine, _ *node, _ volumeView) { m.kill() }, stateFailed, 2},
+		{"an engine without a device", func(_ *testing.T, m *machine, _ *node, _ volumeView) {
 			m.set(func() { clear(m.devices) })
 		}, stateDetached, 2},
-		{"a mount without a holder", func(t *testing.T, _ *machine, n *Node, v volumeView) {
+		{"a mount without a holder", func(t *testing.T, _ *machine, n *node, v volumeView) {
 			edit(t, n, v.record.ID, func(a attachmentState) attachmentState { a.Holders = nil; return a })
 		}, stateAttached, 1},
-		{"another boot", func(t *testing.T, m *machine, n *Node, v volumeView) {
+		{"another boot", func(t *testing.T, m *machine, n *node, v volumeView) {
 			m.set(func() { clear(m.devices); clear(m.engines) })
 			edit(t, n, v.record.ID, func(a attachmentState) attachmentState { a.BootID = "other"; return a })
 		}, stateDetached, 2},
-		{"holders that cannot be read", func(t *testing.T, m *machine, n *Node, v volumeView) {
+		{"holders that cannot be read", func(t *testing.T, m *machine, n *node, v volumeView) {
 			m.set(func() { clear(m.devices); clear(m.engines) })
 			if err := os.WriteFile(n.path(volumeDir(v.record.ID), attachmentFile), []byte("{torn"), 0o600); err != nil {
 				t.Fatal(err)
@@ -90,7 +90,7 @@ func TestAgentReturnsTo(t *testing.T) {
 }
 
 // edit changes what is remembered of a volume while no agent runs.
-func edit(t *testing.T, n *Node, id ballast.VolumeID, change func(attachmentState) attachmentState) {
+func edit(t *testing.T, n *node, id ballast.VolumeID, change func(attachmentState) attachmentState) {
 	t.Helper()
 	a, err := loadAttachment(n.disk, volumeDir(id), n.boot)
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // Create makes a volume. One that exists and is as asked is no error.
-func (n *Node) Create(ctx context.Context, name string, options map[string]string) (volumeView, error) {
+func (n *node) Create(ctx context.Context, name string, options map[string]string) (volumeView, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
 	rec, err := n.records.Create(ctx, name, options)
@@ -25,7 +25,7 @@ func (n *Node) Create(ctx context.Context, name string, options map[string]strin
 
 // Inspect returns one volume, from memory. The error is [ballast.ErrNotFound] or
 // [ballast.ErrNotReady].
-func (n *Node) Inspect(name string) (volumeView, error) {
+func (n *node) Inspect(name string) (volumeView, error) {
 	rec, err := n.records.Get(name)
 	if err != nil {
 		return volumeView{}, err
@@ -35,7 +35,7 @@ func (n *Node) Inspect(name string) (volumeView, error) {
 
 // List returns the volumes in or outside of the trash, sorted by name, from
 // memory. It fails with [ballast.ErrNotReady] only when nothing is known.
-func (n *Node) List(trash bool) ([]volumeView, error) {
+func (n *node) List(trash bool) ([]volumeView, error) {
 	views := n.listViews(trash)
 	if ready, why := n.records.Ready(); !ready && len(views) == 0 {
 		return nil, errors.Join(fmt.Errorf("list volumes: the volume records are not readable yet: %w", ballast.ErrNotReady), why)
@@ -45,7 +45,7 @@ func (n *Node) List(trash bool) ([]volumeView, error) {
 
 // Remove moves a volume that nobody holds to the trash and returns until when it
 // can be restored.
-func (n *Node) Remove(ctx context.Context, name string) (keptUntil time.Time, err error) {
+func (n *node) Remove(ctx context.Context, name string) (keptUntil time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
 	rec, err := n.records.Get(name)
@@ -77,7 +77,7 @@ func (n *Node) Remove(ctx context.Context, name string) (keptUntil time.Time, er
 }
 
 // moveToTrash ends what keeps the volume attached without need, and removes it.
-func (n *Node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error) {
+func (n *node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, unmountBudget)
 	defer cancel()
 	if err := n.acquire(ctx, s, "removing"); err != nil {
@@ -105,7 +105,7 @@ func (n *Node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error)
 
 // releaseForgotten tells the records that this node does not hold a volume any
 // more, where an earlier attempt to say so has failed.
-func (n *Node) releaseForgotten(ctx context.Context, id ballast.VolumeID) error {
+func (n *node) releaseForgotten(ctx context.Context, id ballast.VolumeID) error {
 	rec, err := n.records.ByID(id)
 	if err != nil || rec.Primary != n.cfg.Node {
 		return err
@@ -118,7 +118,7 @@ func (n *Node) releaseForgotten(ctx context.Context, id ballast.VolumeID) error 
 
 // Restore takes a volume out of the trash, under the name as, or its own when as
 // is empty. Where several in the trash had that name, it is named by its id.
-func (n *Node) Restore(ctx context.Context, nameOrID, as string) (volumeView, error) {
+func (n *node) Restore(ctx context.Context, nameOrID, as string) (volumeView, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
 	rec, err := n.records.Restore(ctx, nameOrID, as)
@@ -131,7 +131,7 @@ func (n *Node) Restore(ctx context.Context, nameOrID, as string) (volumeView, er
 
 // Resize grows a volume to a size as the option has it. An attached one grows
 // while it is used, a detached one when it is attached next.
-func (n *Node) Resize(ctx context.Context, name, size string) (volumeView, error) {
+func (n *node) Resize(ctx context.Context, name, size string) (volumeView, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
 	bytes, err := ballast.ParseSize(size)
@@ -156,7 +156,7 @@ func (n *Node) Resize(ctx context.Context, name, size string) (volumeView, error
 }
 
 // growNow grows a volume if it is attached, in a goroutine of the node's own.
-func (n *Node) growNow(ctx context.Context, s *slot, size int64) error {
+func (n *node) growNow(ctx context.Context, s *slot, size int64) error {
 	if s.current() == nil {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (n *Node) growNow(ctx context.Context, s *slot, size int64) error {
 	}
 }
 
-func (n *Node) grow(ctx context.Context, s *slot, size int64) error {
+func (n *node) grow(ctx context.Context, s *slot, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, unmountBudget)
 	defer cancel()
 	if err := n.acquire(ctx, s, "resizing"); err != nil {

@@ -30,7 +30,7 @@ func every(ctx context.Context, interval time.Duration, f func(context.Context))
 
 // watch asks every engine how it is, each in a goroutine of its own: one that
 // hangs tells nothing of the others.
-func (n *Node) watch(context.Context) {
+func (n *node) watch(context.Context) {
 	for _, s := range n.allSlots() {
 		if a := s.current(); a != nil {
 			n.do(func(ctx context.Context) { n.watchEngine(ctx, s, a) })
@@ -38,7 +38,7 @@ func (n *Node) watch(context.Context) {
 	}
 }
 
-func (n *Node) watchEngine(ctx context.Context, s *slot, a *attachment) {
+func (n *node) watchEngine(ctx context.Context, s *slot, a *attachment) {
 	asking, cancel := context.WithTimeout(ctx, watchEvery) // before it is asked again
 	defer cancel()
 	status, err := a.engine.Status(asking)
@@ -55,7 +55,7 @@ func (n *Node) watchEngine(ctx context.Context, s *slot, a *attachment) {
 
 // buryIfDead waits for whatever is going on with the volume, and looks again: an
 // engine also ends when it is told to.
-func (n *Node) buryIfDead(ctx context.Context, s *slot, a *attachment) {
+func (n *node) buryIfDead(ctx context.Context, s *slot, a *attachment) {
 	if !n.tryAcquire(s, "sweeping") {
 		return // looked at again soon
 	}
@@ -66,7 +66,7 @@ func (n *Node) buryIfDead(ctx context.Context, s *slot, a *attachment) {
 }
 
 // noteSilence raises the alarm at the third time, so that a busy disk does not.
-func (n *Node) noteSilence(s *slot, a *attachment) {
+func (n *node) noteSilence(s *slot, a *attachment) {
 	s.mu.Lock()
 	s.silence++
 	silence := s.silence
@@ -77,7 +77,7 @@ func (n *Node) noteSilence(s *slot, a *attachment) {
 	}
 }
 
-func (n *Node) noteStatus(s *slot, a *attachment, status engine.Status) {
+func (n *node) noteStatus(s *slot, a *attachment, status engine.Status) {
 	s.mu.Lock()
 	if s.attached == a {
 		s.status, s.silence = status, 0
@@ -93,7 +93,7 @@ func (n *Node) noteStatus(s *slot, a *attachment, status engine.Status) {
 		"mend the disk, stop what uses the volume, and start it again: the volume is recovered then")
 }
 
-func (n *Node) noteFull(id ballast.VolumeID, name string, status engine.Status) {
+func (n *node) noteFull(id ballast.VolumeID, name string, status engine.Status) {
 	if status.FullSince.IsZero() {
 		n.health.clear(id, condDiskFull)
 		return
@@ -103,7 +103,7 @@ func (n *Node) noteFull(id ballast.VolumeID, name string, status engine.Status) 
 }
 
 // tidy does what can wait, and what could not be done when it should have been.
-func (n *Node) tidy(ctx context.Context) {
+func (n *node) tidy(context.Context) {
 	n.noteRecords()
 	n.noteDisk()
 	n.takeOverNew()
@@ -117,7 +117,7 @@ func (n *Node) tidy(ctx context.Context) {
 	}
 }
 
-func (n *Node) tidyVolume(ctx context.Context, s *slot) {
+func (n *node) tidyVolume(ctx context.Context, s *slot) {
 	used, err := diskUsage(n.path(s.dir))
 	if err == nil {
 		s.mu.Lock()
@@ -143,7 +143,7 @@ func (n *Node) tidyVolume(ctx context.Context, s *slot) {
 
 // purge deletes a volume whose time in the trash is over: first the way back,
 // then the files, then the record.
-func (n *Node) purge(ctx context.Context, s *slot) {
+func (n *node) purge(ctx context.Context, s *slot) {
 	if !n.tryAcquire(s, "deleting") {
 		return
 	}
@@ -165,7 +165,7 @@ func (n *Node) purge(ctx context.Context, s *slot) {
 	n.log.Info("deleted removed volume for good", "volume", rec.Name, "volume_id", s.id, "removed_at", rec.RemovedAt)
 }
 
-func (n *Node) noteRecords() {
+func (n *node) noteRecords() {
 	ready, why := n.records.Ready()
 	if ready {
 		n.health.clear("", condRecords)
@@ -184,7 +184,7 @@ const (
 	fullBelowShare = 0.02
 )
 
-func (n *Node) noteDisk() {
+func (n *node) noteDisk() {
 	size, free, err := diskSpace(n.cfg.DataDir)
 	if err != nil {
 		n.quiet.warn("disk", "free disk space is not known", "error", err)

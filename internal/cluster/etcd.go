@@ -88,7 +88,8 @@ func bootEtcd(ctx context.Context, cfg config.ServerConfig, died <-chan error) (
 		if r.err == nil {
 			r.server.Stop()
 		}
-	case <-died:
+	case err := <-died:
+		return nil, err
 	case <-time.After(stopPatience):
 	}
 	return nil, ctx.Err()

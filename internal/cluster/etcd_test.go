@@ -158,7 +158,7 @@ func TestEtcdListensNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(table)) {
-			for _, field := range strings.Fields(line) {
+			for field := range strings.FieldsSeq(line) {
 				if own[field] {
 					t.Errorf("%s socket: %s", file, line)
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -53,7 +54,7 @@ func (c *slogCore) Enabled(level zapcore.Level) bool { return level >= zapcore.W
 
 // With implements [zapcore.Core].
 func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return &slogCore{c.log, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return &slogCore{c.log, slices.Concat(c.fields, fields)}
 }
 
 // Check implements [zapcore.Core].
@@ -67,7 +68,7 @@ func (c *slogCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *za
 // Write implements [zapcore.Core].
 func (c *slogCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	encoded := zapcore.NewMapObjectEncoder()
-	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
+	for _, f := range slices.Concat(c.fields, fields) {
 		f.AddTo(encoded)
 	}
 	if entry.Level >= zapcore.ErrorLevel && entry.Message != firstStart {
