@@ -36,5 +36,6 @@
 // # Concurrency
 //
 // A [Volume] is safe for concurrent use and starts no goroutines: who opens it
-// also runs [Volume.Run]. Locks are taken in the order applying, writing, mu.
+// also runs [Volume.Run]. Locks are taken in the order
+// making or applying, writing, mu.
 package volume

@@ -147,24 +147,27 @@ func TestExtents(t *testing.T) {
 	}
 }
 
-func TestDecide(t *testing.T) {
+func TestUpkeep(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		load load
-		want upkeep
+		name  string
+		load  load
+		fold  bool
+		spare int
 	}{
-		{"a new volume", load{limit: 64}, makeSegment},
-		{"a segment is ready", load{used: 3, free: 1, limit: 64, unfolded: true}, rest},
-		{"no segment is ready", load{used: 3, limit: 64, unfolded: true}, makeSegment},
-		{"a quarter is used", load{used: 16, limit: 64, unfolded: true}, foldLog},
-		{"the log is full", load{used: 64, limit: 64, unfolded: true}, foldLog},
-		{"idle, not folded", load{used: 1, free: 1, limit: 64, unfolded: true, idle: idleTicks}, foldLog},
-		{"idle, segments to spare", load{used: 1, free: 9, limit: 64, idle: idleTicks}, dropSegment},
-		{"idle, nothing to do", load{used: 1, free: 1, limit: 64, idle: idleTicks}, rest},
+		{"a new volume", load{limit: 64}, false, 2},
+		{"a little is used", load{used: 3, limit: 64, unfolded: true}, false, 2},
+		{"a quarter is used", load{used: 16, limit: 64, unfolded: true}, true, 2},
+		{"the log is nearly full", load{used: 63, limit: 64, unfolded: true}, true, 1},
+		{"the log is full", load{used: 64, limit: 64, unfolded: true}, true, 0},
+		{"idle, not folded", load{used: 1, limit: 64, unfolded: true, idle: idleTicks}, true, 1},
+		{"idle, folded", load{used: 1, free: 9, limit: 64, idle: idleTicks}, false, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := decide(tt.load); got != tt.want {
-				t.Errorf("decide = %v; want %v", got, tt.want)
+			if fold := shouldFold(tt.load); fold != tt.fold {
+				t.Errorf("shouldFold = %t; want %t", fold, tt.fold)
+			}
+			if n := spare(tt.load); n != tt.spare {
+				t.Errorf("spare = %d; want %d", n, tt.spare)
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 // [*CorruptError] and changes nothing. The caller must Close the result, and
 // should run [Volume.Run].
 func Open(fsys vfs.FS, dir string, opts Options) (_ *Volume, err error) {
-	v := &Volume{fsys: fsys, dir: dir, opts: opts.withDefaults(), wake: make(chan struct{}, 1)}
+	v := &Volume{fsys: fsys, dir: dir, opts: opts.withDefaults(), foldNeeded: make(chan struct{}, 1), segmentNeeded: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open volume in %s: %w", dir, errors.Join(err, v.abandon()))

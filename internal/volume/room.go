@@ -8,18 +8,9 @@ import (
 const (
 	generations  = 4        // into which a full log is divided
 	minSegments  = 4        // the log can always use so many
+	readyAhead   = 2        // segments kept ready while there are writes
 	slowFoldRate = 32 << 20 // bytes a second, while the log has plenty of room
 	idleTicks    = 5        // ticks without a write after which the log is folded
-)
-
-// Upkeep is what the background does next.
-type upkeep uint8
-
-const (
-	rest        upkeep = iota
-	makeSegment        // so that the next writer finds one ready
-	foldLog            // so that the log does not fill up, or recovery stays short
-	dropSegment        // an idle volume needs few
 )
 
 // load is what upkeep is decided from.
@@ -30,20 +21,23 @@ type load struct {
 	idle       int  // ticks since the last write
 }
 
-// decide says what the background does next. Folding begins when a quarter of
-// the log is used: late enough for blocks that are written again and again to
-// be folded once, early enough for a writer never to wait for it.
-func decide(l load) upkeep {
-	idle := l.idle >= idleTicks
-	switch {
-	case l.unfolded && (idle || 4*l.used >= l.limit && l.used > 1):
-		return foldLog
-	case l.free == 0 && l.used < l.limit && !idle:
-		return makeSegment
-	case idle && !l.unfolded && l.free > 1:
-		return dropSegment
+func (l load) isIdle() bool { return l.idle >= idleTicks }
+
+// shouldFold reports whether to fold a generation now. That begins when a
+// quarter of the log is used: late enough for blocks that are written again and
+// again to be folded once, early enough for a writer never to wait for it. What
+// is idle is folded anyway, so that its next attach has nothing to recover.
+func shouldFold(l load) bool {
+	return l.unfolded && (l.isIdle() || l.used > 1 && generations*l.used >= l.limit)
+}
+
+// spare is how many segments to keep ready: none is made on a writer's time,
+// and an idle volume holds no more than it needs.
+func spare(l load) int {
+	if l.isIdle() {
+		return 1
 	}
-	return rest
+	return max(0, min(readyAhead, l.limit-l.used))
 }
 
 // foldRate is how fast to fold, in bytes a second, when the log holds used of
@@ -60,20 +54,29 @@ func (v *Volume) segmentLimit() int {
 	return max(minSegments, int(v.opts.LogCapacity/v.segmentSize))
 }
 
+func (v *Volume) load() load {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return load{
+		used:     len(v.log.used),
+		free:     len(v.log.free),
+		limit:    v.segmentLimit(),
+		unfolded: len(v.frozen) > 0 || !v.active.isEmpty(),
+	}
+}
+
 // makeRoom returns once a segment is free, or an error says why none can be.
 func (v *Volume) makeRoom() error {
+	full := v.makeSegment()
+	if full != nil && !isFull(full) || v.load().free > 0 {
+		return full
+	}
+	// The log has its share of the disk, or the disk is full: let go of what the
+	// log holds instead.
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	l := v.load()
-	if l.free > 0 {
+	if v.load().free > 0 {
 		return nil
-	}
-	var full error
-	if l.used < l.limit {
-		if full = v.addSegment(); !isFull(full) {
-			return full
-		}
-		// The disk is full: let go of what the log holds instead.
 	}
 	if err := v.round(fullSpeed); err != nil || v.load().free > 0 {
 		return err
@@ -81,7 +84,17 @@ func (v *Volume) makeRoom() error {
 	return full
 }
 
-// addSegment makes one more segment ready. The caller holds applying.
+// makeSegment makes a segment, if there is none and there may be one more.
+func (v *Volume) makeSegment() error {
+	v.making.Lock()
+	defer v.making.Unlock()
+	if l := v.load(); l.free > 0 || l.used >= l.limit {
+		return nil
+	}
+	return v.addSegment()
+}
+
+// addSegment makes one more segment ready. The caller holds making.
 func (v *Volume) addSegment() error {
 	s, err := newSegment(v.fsys, v.dir, v.segments, v.segmentSize)
 	if err != nil {
@@ -95,31 +108,18 @@ func (v *Volume) addSegment() error {
 	return nil
 }
 
-// dropSegments removes all free segments but one. The caller holds applying.
-func (v *Volume) dropSegments() error {
+// dropSegment removes a free segment. The caller holds making.
+func (v *Volume) dropSegment() error {
 	v.mu.Lock()
-	if len(v.log.free) < 2 {
+	if len(v.log.free) == 0 {
 		v.mu.Unlock()
 		return nil
 	}
-	surplus := v.log.free[1:]
-	v.log.free = v.log.free[:1:1]
+	s := v.log.free[len(v.log.free)-1]
+	v.log.free = v.log.free[:len(v.log.free)-1]
 	v.mu.Unlock()
-	for _, s := range surplus {
-		if err := s.remove(v.fsys); err != nil {
-			return v.poison(fmt.Errorf("remove log segment: %w", err))
-		}
+	if err := s.remove(v.fsys); err != nil {
+		return v.poison(fmt.Errorf("remove log segment: %w", err))
 	}
 	return nil
-}
-
-func (v *Volume) load() load {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return load{
-		used:     len(v.log.used),
-		free:     len(v.log.free),
-		limit:    v.segmentLimit(),
-		unfolded: len(v.frozen) > 0 || !v.active.isEmpty(),
-	}
 }

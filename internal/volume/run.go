@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ballast-io/ballast"
 )
 
@@ -15,18 +17,33 @@ const tick = time.Second
 // or the reason why the volume accepts nothing more. A volume without Run works:
 // its writers do the same when they have to.
 func (v *Volume) Run(ctx context.Context) error {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return v.watch(ctx, v.foldNeeded, v.foldOnce) })
+	both.Go(func() error { return v.watch(ctx, v.segmentNeeded, v.adjustSegments) })
+	return both.Wait()
+}
+
+// watch does what is needed, as long as it is, at every tick and whenever
+// needed is told. A full disk is no failure: it is tried again at the next tick.
+func (v *Volume) watch(ctx context.Context, needed <-chan struct{}, do func(context.Context, load) (more bool, err error)) error {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	var last ballast.LSN
 	idle := 0
 	for {
-		if err := v.maintain(ctx, idle); err != nil {
-			return err
+		for more := true; more && ctx.Err() == nil; {
+			l := v.load()
+			l.idle = idle
+			var err error
+			more, err = do(ctx, l)
+			if err = errors.Join(err, v.Err()); err != nil && !isFull(err) && !errors.Is(err, errInterrupted) {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-v.wake:
+		case <-needed:
 			idle = 0
 		case <-ticks.C:
 			idle, last = v.idleness(idle, last)
@@ -44,38 +61,42 @@ func (v *Volume) idleness(idle int, last ballast.LSN) (int, ballast.LSN) {
 	return idle + 1, last
 }
 
-// maintain does what has to be done now. A full disk is no failure: it is tried
-// again at the next tick.
-func (v *Volume) maintain(ctx context.Context, idle int) error {
-	for ; ctx.Err() == nil; idle = 0 {
-		l := v.load()
-		l.idle = idle
-		what := decide(l)
-		if what == rest {
-			break
-		}
-		err := v.do(ctx, what)
-		if isFull(err) || errors.Is(err, errInterrupted) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+// foldOnce folds a generation when it is time to. It reports whether to look
+// again at once.
+func (v *Volume) foldOnce(ctx context.Context, l load) (more bool, err error) {
+	if !shouldFold(l) {
+		return false, nil
 	}
-	return v.Err()
-}
-
-func (v *Volume) do(ctx context.Context, what upkeep) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	switch what {
-	case foldLog:
-		return v.round(v.paced(ctx))
-	case makeSegment:
-		return v.addSegment()
-	case dropSegment:
-		return v.dropSegments()
-	case rest:
+	err = v.round(v.paced(ctx))
+	return err == nil && !l.isIdle(), err
+}
+
+// adjustSegments makes a segment, or removes one. It reports whether to look
+// again at once.
+func (v *Volume) adjustSegments(_ context.Context, l load) (more bool, err error) {
+	v.making.Lock()
+	defer v.making.Unlock()
+	switch want := spare(l); {
+	case l.free < want:
+		err = v.addSegment()
+	case l.free > want && l.isIdle() && !l.unfolded:
+		err = v.dropSegment()
+	default:
+		return false, nil
 	}
-	return nil
+	return err == nil, err
+}
+
+// wake lets Run look at the volume before its next tick. The caller holds mu.
+func (v *Volume) wake() {
+	select {
+	case v.segmentNeeded <- struct{}{}:
+	default:
+	}
+	select {
+	case v.foldNeeded <- struct{}{}:
+	default:
+	}
 }

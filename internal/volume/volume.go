@@ -49,12 +49,15 @@ type Volume struct {
 	segmentSize int64 // bytes
 
 	counters counters
-	wake     chan struct{} // tells Run to look again; holds one
 
-	applying sync.Mutex  // held by whoever folds, resizes or makes segments
+	foldNeeded, segmentNeeded chan struct{} // tell Run to look again; hold one
+
+	making   sync.Mutex // held by whoever makes or removes segments
+	segments int        // the number of the next segment file; guarded by making
+
+	applying sync.Mutex  // held by whoever folds or resizes
 	desc     *descriptor // guarded by applying
 	chunks   *chunks     // guarded by applying
-	segments int         // the number of the next segment file; guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
 

@@ -106,8 +106,8 @@ func (v *Volume) tryAppend(r record, data []byte) (full bool, err error) {
 		return false, err
 	}
 	v.index(r)
-	if len(v.log.free) == 0 {
-		v.wakeRun()
+	if len(v.log.free) < readyAhead {
+		v.wake()
 	}
 	return len(v.log.ready) > 0, nil
 }
@@ -125,14 +125,6 @@ func (v *Volume) index(r record) {
 		v.active.seq = seq
 	}
 	v.active.put(r)
-}
-
-// wakeRun lets Run look at the volume before its next tick.
-func (v *Volume) wakeRun() {
-	select {
-	case v.wake <- struct{}{}:
-	default:
-	}
 }
 
 // usable says why nothing is accepted. The caller holds mu.
