@@ -1,0 +1,97 @@
+// Command bench does the same work on a plain directory, on a Ballast volume and
+// on GlusterFS volumes of the same disk, and says what each costs.
+//
+// The work is interleaved: every round visits every place before the next round
+// begins, and the order changes, so that a disk that becomes slower does so for
+// all. The figure of a place is the median of its rounds; the ratio is that to
+// the plain directory, and above 1 is better than it.
+//
+// Everything runs on a lab machine (see package lab): nothing that is installed
+// or running on the host is touched, and nothing is left behind, also after
+// Ctrl-C. What was measured so far is kept then. Figures never make it fail.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	// The second Ctrl-C ends the program at once. The lab cleans up even then.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Stdout, os.Args[1:]))
+}
+
+const (
+	exitMeasured    = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// options are what the command line says.
+type options struct {
+	rounds int
+	limit  time.Duration // of one run on a peer, to be asked again
+	quick  bool
+	only   *regexp.Regexp // of the names of workloads
+	places []string       // of names of places
+	dir    string         // on the disk to measure
+	out    string         // for the results
+}
+
+func parse(args []string) (options, error) {
+	o := options{only: regexp.MustCompile("")}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.IntVar(&o.rounds, "rounds", 5, "visit every place `N` times")
+	f.DurationVar(&o.limit, "peer-limit", 10*time.Minute, "ask a peer no more for work that once took longer than `TIME`")
+	f.BoolVar(&o.quick, "quick", false, "tiny sizes: shows that all of it works, and measures nothing")
+	f.StringVar(&o.dir, "dir", "/var/tmp", "measure the disk of the folder `DIR`")
+	f.StringVar(&o.out, "out", "bench-out", "write the results to the folder `DIR`")
+	places := f.String("places", strings.Join(placeNames, ","), "measure only these places, `A,B`")
+	f.Func("only", "do only the work whose name matches `REGEXP`: "+strings.Join(workNames(), ", "), func(s string) (err error) {
+		o.only, err = regexp.Compile(s)
+		return err
+	})
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.places = strings.Split(*places, ",")
+	if o.rounds < 1 || f.NArg() > 0 {
+		return o, fmt.Errorf("want at least one round and no arguments; type -help")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, w io.Writer, args []string) int {
+	o, err := parse(args)
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return exitUsage
+	}
+	r := newReport(o)
+	err = measure(ctx, w, o, r)
+	if len(r.Results) > 0 {
+		r.print(w)
+		r.tellWhere(w, o.out)
+	}
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(w, "\nInterrupted. Everything but the results is gone again.")
+		return exitInterrupted
+	case err != nil:
+		fmt.Fprintf(w, "\nThe benchmark failed: %v\n", err)
+		return exitFailed
+	}
+	return exitMeasured
+}
