@@ -130,8 +130,11 @@ func (n *node) giveHolds(ctx context.Context, s *slot, holders []string) error {
 // the slot's lock.
 func (n *node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 	if a := s.current(); a != nil {
-		mounted, err := n.stillWell(ctx, s, a)
-		if mounted || err != nil {
+		well, err := n.stillWell(ctx, s, a)
+		if err == nil && well && a.partial {
+			err = n.mountAgain(ctx, s, a)
+		}
+		if well || err != nil {
 			return a.mountpoint, err
 		}
 	}
@@ -148,6 +151,16 @@ func (n *node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 	n.health.clear(s.id, condEngineFailed, condEngineSilent, condEngineError, condStillMounted, condStaleHolders)
 	n.log.Info("attached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "device", a.loop, "mountpoint", a.mountpoint)
 	return a.mountpoint, nil
+}
+
+// mountAgain puts back what an unmounting that failed took away.
+func (n *node) mountAgain(ctx context.Context, s *slot, a *attachment) error {
+	if err := n.mount(ctx, s, a); err != nil {
+		return err
+	}
+	a.partial = false
+	n.health.clear(s.id, condStillMounted)
+	return nil
 }
 
 // stillWell looks at an engine that should be running. One that is gone is swept

@@ -297,6 +297,15 @@ func TestBusyUnmountIsRepeated(t *testing.T) {
 	if _, err := n.Remove(t.Context(), "db"); !errors.Is(err, ballast.ErrInUse) {
 		t.Errorf("remove = %v; want in use", err)
 	}
+	// Who attaches now gets a mount, not the folder where it was.
+	mustAttach(t, n, "db", "b")
+	if got := m.count("attach"); got != 2 {
+		t.Errorf("mounted %d times; want 2", got)
+	}
+	busy(true)
+	if err := n.Detach(t.Context(), "db", "b"); !errors.Is(err, ballast.ErrInUse) {
+		t.Errorf("detach = %v; want in use", err)
+	}
 	busy(false)
 	n.tidyVolume(t.Context(), n.slot(v.record.ID))
 	if left := m.left(); len(left) > 0 {
@@ -350,6 +359,56 @@ func TestScratchIsFreshEachTime(t *testing.T) {
 		}
 		mustDetach(t, n, "tmp", "a")
 	}
+}
+
+// A step of the unmounting fails: nothing is forced, and it is done later.
+func TestFailedUnmountIsRepeated(t *testing.T) {
+	for _, step := range []string{"detach", "stop"} {
+		t.Run(step, func(t *testing.T) {
+			m := newMachine()
+			n, _ := testNode(t, m, t.TempDir())
+			v := mustCreate(t, n, "db", nil)
+			mustAttach(t, n, "db", "a")
+			broken := errors.New("broken on purpose")
+			m.set(func() { m.fail[step] = broken })
+			if err := n.Detach(t.Context(), "db", "a"); !errors.Is(err, broken) {
+				t.Errorf("detach = %v; want the reason", err)
+			}
+			if got := stateOf(t, n, "db"); got != stateAttached {
+				t.Errorf("state = %s; want attached", got)
+			}
+			m.set(func() { delete(m.fail, step) })
+			n.tidyVolume(t.Context(), n.slot(v.record.ID))
+			if left := m.left(); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// An engine that is stuck is ended by force when patience is over.
+func TestStuckUnmountIsForced(t *testing.T) {
+	m := newMachine()
+	n, _ := testNode(t, m, t.TempDir())
+	v := mustCreate(t, n, "db", nil)
+	mustAttach(t, n, "db", "a")
+	m.set(func() { m.hang["detach"] = make(chan struct{}) })
+	s := n.slot(v.record.ID)
+	if err := n.acquire(t.Context(), s, "testing"); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := newContext(t)
+	cancel()
+	if err := n.unmount(over, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("unmount = %v; want canceled", err)
+	}
+	s.release()
+	if left := m.left(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	m.set(func() { delete(m.hang, "detach") })
+	mustAttach(t, n, "db", "b")
+	mustDetach(t, n, "db", "b")
 }
 
 func TestResize(t *testing.T) {

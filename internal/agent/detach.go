@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/ballast-io/ballast"
 )
 
 // Detach ends one hold; the last one unmounts the volume. A holder that has none
@@ -112,26 +110,29 @@ func (n *node) cancelWhenStuck(ctx context.Context, e process, cancel context.Ca
 	}
 }
 
-// unmount ends the attachment of a volume that nobody holds. When somebody uses
-// the filesystem still, the volume stays attached, and tidying up tries again.
-// The caller has the slot's lock.
+// unmount ends the attachment of a volume that nobody holds. Where that fails, as
+// when somebody uses the filesystem still, the volume stays attached, and tidying
+// up tries again; but when ctx ends, it is ended by force. The caller has the
+// slot's lock.
 func (n *node) unmount(ctx context.Context, s *slot) error {
 	a := s.current()
 	if a == nil {
 		return nil
 	}
 	s.setProcessing("unmounting")
+	a.partial = true
 	err := n.devices.Detach(ctx, a.deviceFile)
-	if errors.Is(err, ballast.ErrInUse) {
-		n.health.raise(s.id, condStillMounted, fmt.Sprintf("Volume %q has no holder, but something on this node still uses its filesystem; its data is safe.", a.record.Name),
-			"find it with `grep "+a.mountpoint+" /proc/*/mountinfo` and stop it; the volume is unmounted then")
+	if err == nil {
+		err = n.stopEngine(ctx, a)
+	} else if ctx.Err() != nil {
+		err = errors.Join(err, n.killEngine(ctx, a))
+	}
+	if err != nil && ctx.Err() == nil {
+		n.health.raise(s.id, condStillMounted, fmt.Sprintf("Volume %q has no holder, but cannot be unmounted: %v. Its data is safe.", a.record.Name, err),
+			"find what uses it with `grep "+a.mountpoint+" /proc/*/mountinfo` and stop it; the volume is unmounted then")
 		return err
 	}
 	n.health.clear(s.id, condStillMounted)
-	if err != nil {
-		n.log.Warn("unmounting was cut short; what was not synced is lost, as in a power cut", "volume", a.record.Name, "error", err)
-	}
-	err = errors.Join(err, n.stopEngine(ctx, a))
 	n.giveUp(ctx, s, a)
 	n.log.Info("detached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch))
 	return err
@@ -151,19 +152,27 @@ func (n *node) giveUp(ctx context.Context, s *slot, a *attachment) {
 	}
 }
 
-// stopEngine ends an engine, by force when it does not end by itself, and takes
-// away what it left.
+// stopEngine ends an engine, by force when it does not end in time. One whose
+// device is in use goes on.
 func (n *node) stopEngine(ctx context.Context, a *attachment) error {
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
 	defer cancel()
-	err := a.engine.Stop(stopping)
+	err := a.engine.Stop(ctx)
 	if err == nil || errors.Is(err, errEngineGone) {
 		return nil
 	}
-	n.log.Warn("engine did not stop and is killed; what was not flushed is lost, as in a power cut", "volume", a.record.Name, "error", err)
-	sweeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
+	if ctx.Err() == nil {
+		return err
+	}
+	return n.killEngine(ctx, a)
+}
+
+// killEngine ends an engine as a crash would, and takes away what it leaves.
+func (n *node) killEngine(ctx context.Context, a *attachment) error {
+	n.log.Warn("engine is stuck and killed; what was not flushed is lost, as in a power cut", "volume", a.record.Name)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
 	defer cancel()
-	return errors.Join(a.engine.Kill(), n.devices.Sweep(sweeping, a.deviceFile))
+	return errors.Join(a.engine.Kill(), n.devices.Sweep(ctx, a.deviceFile))
 }
 
 // takeDown takes back an attach that failed half way.

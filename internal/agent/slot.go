@@ -35,6 +35,7 @@ type attachment struct {
 	deviceFile string
 	loop       string
 	mountpoint string
+	partial    bool // unmounting began and did not end; guarded by the slot's lock
 }
 
 func newSlot(id ballast.VolumeID, state attachmentState) *slot {
