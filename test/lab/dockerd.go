@@ -38,6 +38,11 @@ func (m *Machine) dockerd(ctx context.Context) (*Daemon, error) {
 
 // StartSwarm makes the machine's Engine a Swarm of one node.
 func (m *Machine) StartSwarm(ctx context.Context) error {
+	// A node tells the scheduler every 20 seconds which volume drivers it has,
+	// and has those that were asked before: ask, and need not wait.
+	if _, err := m.Docker(ctx, "volume", "ls"); err != nil {
+		return err
+	}
 	_, err := m.Docker(ctx, "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
 	return err
 }
