@@ -38,9 +38,9 @@ const (
 	// pages allows.
 	maxIO = 1 << 20
 
-	// workers is how many requests are served at a time: the most reads that
+	// Workers is how many requests are served at a time: the most reads that
 	// can wait for the disk side by side.
-	workers = 16
+	Workers = 16
 
 	// maxBackground is how many requests of the loop device the kernel lets wait
 	// in user space. Its default of 12 is below the depth of one busy disk.
@@ -86,7 +86,7 @@ func Mount(dir string, store Store, log *slog.Logger) (_ *Server, err error) {
 func (s *Server) Run(ctx context.Context) error {
 	defer unix.Close(s.fd) // the last word to the kernel: nobody serves this any more
 	var g errgroup.Group
-	for range workers {
+	for range Workers {
 		g.Go(s.work)
 	}
 	stop := context.AfterFunc(ctx, func() {

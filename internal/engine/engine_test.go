@@ -320,6 +320,32 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
+// N3: on a disk that fails, writes fail and say so, reads go on, and the status
+// says why. The log's folder being gone is what the disk's failing looks like here.
+func TestPoisoned(t *testing.T) {
+	dir := newVolume(t)
+	c := spawn(t, dir, 1)
+	mountpoint := attach(t, dir)
+	put(t, filepath.Join(mountpoint, "f"), "acknowledged")
+	if err := os.RemoveAll(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(mountpoint, "g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() // it has failed by then
+	eventually(t, "a write fails", func() bool {
+		_, err := f.WriteAt(make([]byte, 4<<20), 0)
+		return err != nil || f.Sync() != nil
+	})
+	st, err := c.Status(t.Context())
+	if err != nil || st.Error == "" {
+		t.Errorf("status = %+v, %v; want an error in it", st, err)
+	}
+	mustHold(t, filepath.Join(mountpoint, "f"), "acknowledged")
+}
+
 // A volume grows below a filesystem that is in use.
 func TestResize(t *testing.T) {
 	dir := newVolume(t)

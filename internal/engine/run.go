@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer unlock()
 	protect(cfg.log())
-	limitMemory()
+	tuneRuntime()
 	disk, err := vfs.OS(cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
