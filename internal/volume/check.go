@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 
 	"github.com/ballast-io/ballast"
@@ -40,8 +41,12 @@ func Check(fsys vfs.FS, dir string) (Report, error) {
 	return rep, nil
 }
 
-// note puts damage into the report and returns any other error.
+// note puts damage into the report and returns any other error. Of a volume that
+// has a descriptor, a file that is not there is damage.
 func (rep *Report) note(err error) error {
+	if missing := (*fs.PathError)(nil); rep.ID != "" && errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
+		err = &CorruptError{File: missing.Path, Reason: "it is missing"}
+	}
 	if damage := (*CorruptError)(nil); errors.As(err, &damage) {
 		rep.Damage = append(rep.Damage, damage)
 		return nil

@@ -282,3 +282,17 @@ func ExampleVolume_Flush() {
 	// rename v/volume.json.next v/volume.json
 	// syncdir v
 }
+
+// TestCheckFindsWhatIsMissing takes away one file at a time.
+func TestCheckFindsWhatIsMissing(t *testing.T) {
+	for _, name := range []string{imageName, chunksName} {
+		disk := crashfs.New()
+		makeSmall(t, disk)
+		if err := disk.Remove(testDir + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+		if rep, err := Check(disk, testDir); err != nil || len(rep.Damage) == 0 {
+			t.Errorf("Check without %s = %v, %v; want damage", name, rep.Damage, err)
+		}
+	}
+}
