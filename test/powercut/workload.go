@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+)
+
+// workload is an endless sequence of steps, numbered from 1, whose state after
+// any number of them is known.
+type workload interface {
+	// inspect returns how many steps are in the state that is there, and fails
+	// when it is the state after no number of steps (P2).
+	inspect() (uint64, error)
+	// resume makes ready for step n+1.
+	resume(n uint64) error
+	// step returns once step n is acknowledged by whoever keeps it.
+	step(n uint64) error
+}
+
+// names of the workloads.
+var names = []string{"append", "overwrite", "rename", "bulk", "sqlite", "sqlite-wal", "redis"}
+
+// workloads are kept side by side in dir.
+func workloads(dir string) map[string]workload {
+	at := func(name string) string { return filepath.Join(dir, name) }
+	return map[string]workload{
+		"append":     &appending{path: at("append")},
+		"overwrite":  &overwriting{path: at("overwrite"), slots: 64, size: 4096},
+		"bulk":       &overwriting{path: at("bulk"), slots: 16, size: 2 << 20},
+		"rename":     &renaming{dir: at("rename")},
+		"sqlite":     &database{path: at("sqlite"), pragma: "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;"},
+		"sqlite-wal": &database{path: at("sqlite-wal"), pragma: "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=50;"},
+		"redis":      &redis{dir: at("redis")},
+	}
+}
+
+// content is what step n writes: nothing else is like it.
+func content(n uint64, size int) []byte {
+	p := make([]byte, size)
+	rng := rand.New(rand.NewPCG(n, uint64(size)))
+	for i := 0; i+8 <= size; i += 8 {
+		binary.LittleEndian.PutUint64(p[i:], rng.Uint64())
+	}
+	binary.LittleEndian.PutUint64(p, n)
+	return p
+}
+
+// stepOf is the step that content says it is of.
+func stepOf(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
+
+// slotOf says which of several places step n writes to; any one is as likely.
+func slotOf(n uint64, slots int) int {
+	return rand.New(rand.NewPCG(n, 1)).IntN(slots)
+}
+
+// latest returns, for every place, the last of n steps that wrote to it, or 0.
+func latest(n uint64, slots int) []uint64 {
+	last := make([]uint64, slots)
+	for missing := slots; n > 0 && missing > 0; n-- {
+		if s := slotOf(n, slots); last[s] == 0 {
+			last[s] = n
+			missing--
+		}
+	}
+	return last
+}
+
+// agree holds the steps that were found in the places against the state that the
+// highest of them proves, and returns that.
+func agree(found []uint64) (uint64, error) {
+	n := uint64(0)
+	for _, step := range found {
+		n = max(n, step)
+	}
+	for slot, want := range latest(n, len(found)) {
+		if found[slot] != want {
+			return 0, fmt.Errorf("step %d is there, and place %d is as of step %d, not %d", n, slot, found[slot], want)
+		}
+	}
+	return n, nil
+}
