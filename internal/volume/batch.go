@@ -3,8 +3,6 @@ package volume
 import (
 	"encoding/binary"
 	"hash/crc32"
-
-	"github.com/ballast-io/ballast"
 )
 
 const (
@@ -23,8 +21,6 @@ type batch struct {
 }
 
 func (b *batch) end() position { return b.pos + position(len(b.buf)/blockSize) }
-
-func (b *batch) last() ballast.LSN { return b.header.first + ballast.LSN(len(b.header.records)) - 1 }
 
 // holds reports whether the block of data at pos is in the batch's memory.
 func (b *batch) holds(pos position) bool { return b.pos < pos && pos < b.end() }

@@ -19,7 +19,8 @@ func TestFailingDisk(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/forever=%t", errno, forever), func(t *testing.T) {
 				t.Parallel()
 				for seed := range uint64(2) {
-					for n := 0; failAt(t, seed, n, errno, forever); n++ {
+					for n, more := 0, true; more; n++ {
+						more = failAt(t, seed, n, errno, forever)
 					}
 				}
 			})

@@ -118,10 +118,10 @@ func (v *Volume) fetchOne(piece piece) error {
 		return nil
 	case fromLog:
 		return piece.seg.readBlocks(piece.p, piece.pos)
-	default:
-		_, err := v.image.ReadAt(piece.p, int64(piece.block)*blockSize)
-		return err
+	case fromImage, fromNowhere: // the last resort of find is the image
 	}
+	_, err := v.image.ReadAt(piece.p, int64(piece.block)*blockSize)
+	return err
 }
 
 // stillThere reports whether no segment that was read has been let go since:

@@ -8,9 +8,9 @@ import (
 )
 
 type counters struct {
-	reads, writes, flushes, discards, syncs atomic.Uint64
-	readBytes, writtenBytes                 atomic.Uint64
-	rounds                                  atomic.Uint64
+	reads, writes, flushes, discards atomic.Uint64
+	readBytes, writtenBytes          atomic.Uint64
+	rounds                           atomic.Uint64
 }
 
 // Stats is what a volume says of itself at one moment. Counts are since it was

@@ -131,7 +131,7 @@ func (v *Volume) settle() error {
 	}
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	return v.storeDescriptor(func(d *descriptor) {})
+	return v.storeDescriptor(func(*descriptor) {})
 }
 
 // storeDescriptor saves the descriptor with a change, and with how far the log
