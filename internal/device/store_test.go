@@ -14,8 +14,7 @@ type memory struct {
 
 	mu     sync.Mutex // guards everything below
 	blocks map[int64]*[4096]byte
-	fail   error         // what writes and flushes return
-	gate   chan struct{} // when set, writes wait until it is closed
+	fail   error // what writes and flushes return
 }
 
 func newMemory(size int64) *memory {
@@ -32,12 +31,6 @@ func (m *memory) setFail(err error) {
 	m.fail = err
 }
 
-func (m *memory) setGate(gate chan struct{}) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.gate = gate
-}
-
 func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -52,12 +45,6 @@ func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	gate := m.gate
-	m.mu.Unlock()
-	if gate != nil {
-		<-gate
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {

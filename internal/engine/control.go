@@ -108,9 +108,9 @@ func (e *engine) listen() (_ *control, err error) {
 	return c, nil
 }
 
-// close lets the answers under way go out.
-func (c *control) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// close lets the answers under way go out, also when ctx is over.
+func (c *control) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = c.server.Shutdown(ctx) // what is cut off is not waited for by anybody
 	<-c.done

@@ -95,7 +95,7 @@ func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
 		e.outcome = errors.Join(err, e.volume.Close())
 		close(e.stopped)
 		if e.socket != nil {
-			e.socket.close() // after the answer to whoever asked for the stop
+			e.socket.close(ctx) // after the answer to whoever asked for the stop
 		}
 		err = e.outcome
 	}()
