@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 // What a node uses where it is not told otherwise.
@@ -22,7 +26,7 @@ const (
 // for what its zero value means.
 type Config struct {
 	DataDir      string         // everything the node keeps
-	Node         ballast.NodeID // empty: the host name
+	Node         ballast.NodeID // empty: the one it had before, at first the host name
 	DockerSocket string         // the Engine API, asked who uses a volume; empty: nobody is asked, and every hold counts
 	PluginSocket string         // where Docker finds the volume driver; empty: no driver is served
 	TrashKeep    time.Duration  // how long a removed volume can be restored; 0: DefaultTrashKeep
@@ -47,17 +51,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return c.withIdentity()
+	return c.withExecutable()
 }
 
-func (c Config) withIdentity() (Config, error) {
-	if c.Node == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return c, fmt.Errorf("start agent: find the node's name: %w", err)
-		}
-		c.Node = ballast.NodeID(host)
-	}
+func (c Config) withExecutable() (Config, error) {
 	if c.Executable == "" {
 		exe, err := os.Executable()
 		if err != nil {
@@ -66,4 +63,38 @@ func (c Config) withIdentity() (Config, error) {
 		c.Executable = exe
 	}
 	return c, nil
+}
+
+// nameFile keeps the node's name.
+const nameFile = "node"
+
+// settleName returns the node's name, which stays what it was at the first start:
+// the records say by name who holds a volume, and a host may be renamed. Asking for
+// another is refused.
+func settleName(disk vfs.FS, asked ballast.NodeID) (ballast.NodeID, error) {
+	stored, err := vfs.ReadFile(disk, nameFile, 1<<10)
+	name := ballast.NodeID(strings.TrimSpace(string(stored)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && name == "":
+		return firstName(disk, asked)
+	case err != nil:
+		return "", fmt.Errorf("read the node's name: %w", err)
+	case asked != "" && asked != name:
+		return "", fmt.Errorf("this data folder is that of node %q, not %q; leave --node out, or choose another folder with --data: %w", name, asked, ballast.ErrInvalid)
+	}
+	return name, nil
+}
+
+func firstName(disk vfs.FS, asked ballast.NodeID) (ballast.NodeID, error) {
+	if asked == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return "", fmt.Errorf("find the node's name: %w", err)
+		}
+		asked = ballast.NodeID(host)
+	}
+	if err := ballast.CheckVolumeName(string(asked)); err != nil {
+		return "", fmt.Errorf("node name %.64q: a name has letters, digits, '_', '.' and '-'; give one with --node: %w", asked, ballast.ErrInvalid)
+	}
+	return asked, vfs.ReplaceFile(disk, nameFile, []byte(asked+"\n"))
 }

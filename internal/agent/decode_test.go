@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 func newContext(t *testing.T) (context.Context, context.CancelFunc) {
@@ -128,6 +129,26 @@ func TestUsedVolumes(t *testing.T) {
 	}
 	if _, err := (dockerEngine{dir + "/none"}).UsedVolumes(t.Context()); err == nil {
 		t.Error("nobody answered, and that was taken for an answer")
+	}
+}
+
+// A node keeps its name: records say by name who holds a volume.
+func TestNodeKeepsItsName(t *testing.T) {
+	disk, err := vfs.OS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	if _, err := settleName(disk, "a b"); !errors.Is(err, ballast.ErrInvalid) {
+		t.Errorf("a bad name: %v; want it refused", err)
+	}
+	for _, asked := range []ballast.NodeID{"n1", "n1", ""} {
+		if got, err := settleName(disk, asked); err != nil || got != "n1" {
+			t.Errorf("asked for %q: %q, %v; want n1", asked, got, err)
+		}
+	}
+	if _, err := settleName(disk, "n2"); !errors.Is(err, ballast.ErrInvalid) {
+		t.Errorf("another name: %v; want it refused", err)
 	}
 }
 

@@ -38,6 +38,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("start agent: %w", err)
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
+	if cfg.Node, err = settleName(disk, cfg.Node); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
 	records := cluster.Open(cluster.Config{Dir: filepath.Join(cfg.DataDir, recordsDir), View: disk, Node: cfg.Node, Log: cfg.Log})
 	n, err := newNode(cfg, disk, records, processEngines{cfg}, kernelDevices{cfg.Log}, whomToAsk(cfg))
 	if err != nil {
@@ -89,7 +92,7 @@ func (n *node) listenAndRun(ctx context.Context) error {
 
 // Run keeps the volumes until ctx ends.
 func (n *node) Run(ctx context.Context) error {
-	var group errgroup.Group
+	group, ctx := errgroup.WithContext(ctx)
 	// Work that is taken back at the end changes records still.
 	records, done := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return n.runRecords(records) })
@@ -109,8 +112,12 @@ func (n *node) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// ErrRestart says that the agent must be started again, and that it is worth it.
+var ErrRestart = cluster.ErrRestart
+
 // runRecords keeps the records. When they cannot be kept, the node serves what it
-// knows all the same: what is attached must be detached, and Docker asks.
+// knows all the same: what is attached must be detached, and Docker asks. It ends
+// the node only when the disk was full and no longer is.
 func (n *node) runRecords(ctx context.Context) error {
 	err := n.records.Run(ctx)
 	if err == nil {
@@ -118,8 +125,27 @@ func (n *node) runRecords(ctx context.Context) error {
 	}
 	n.log.Error("volume records are unavailable; known volumes are still served", "error", err)
 	n.noteRecords()
-	<-ctx.Done()
-	return err
+	wasFull := !n.roomForRecords()
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+		if wasFull && n.roomForRecords() {
+			return fmt.Errorf("disk has space again: %w", errors.Join(ErrRestart, err))
+		}
+	}
+}
+
+// etcd starts a log segment of 64 MiB before the last one is full.
+const recordsRoom = 3 * 64 << 20
+
+func (n *node) roomForRecords() bool {
+	_, free, err := diskSpace(n.cfg.DataDir)
+	return err == nil && free >= recordsRoom
 }
 
 // runWork runs what is handed to the node until ctx ends, and then waits for it
