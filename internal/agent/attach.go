@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/device"
-	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // errTakenBack says that everybody who waited for an attach has gone.
@@ -303,61 +300,4 @@ func (n *node) noteSmall(s *slot, a *attachment, err error) {
 	n.log.Warn("volume did not grow", "volume", a.record.Name, "error", err)
 	n.health.raise(s.id, condNotGrown, fmt.Sprintf("The filesystem of volume %q is smaller than its volume, because it did not grow: %v. Its data is safe.", a.record.Name, err),
 		"mend that; it is tried again at the next attach and by `ballast volume resize`")
-}
-
-// ensureFiles makes the files of a volume that was never attached, and of a
-// scratch volume every time. Files of any other volume that are missing are
-// missing data, and nothing takes their place (A7).
-func (n *node) ensureFiles(s *slot, rec cluster.Record) error {
-	if rec.Spec.Class == ballast.Scratch {
-		if err := n.wipe(s); err != nil {
-			return err
-		}
-	}
-	if err := n.disk.Mkdir(s.dir); err != nil {
-		return fmt.Errorf("make volume's folder: %w", err)
-	}
-	id, err := volume.ReadIdentity(n.disk, s.dir)
-	switch {
-	case err == nil && id.ID != rec.ID:
-		return fmt.Errorf("the files in %s are those of volume %s; put the right ones there", n.path(s.dir), id.ID)
-	case err == nil:
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	case rec.Epoch > 0 && rec.Spec.Class != ballast.Scratch:
-		return fmt.Errorf("the volume was in use before and its files are not in %s; nothing was changed; put them back, or remove the volume and create it anew: %w", n.path(s.dir), err)
-	}
-	if err := volume.Create(n.disk, s.dir, volume.Identity{ID: rec.ID, Size: rec.Spec.Size}); err != nil {
-		return err
-	}
-	return n.disk.SyncDir(volumesDir)
-}
-
-// wipe deletes the files of a volume that is not attached, and keeps what is
-// remembered of its epochs.
-func (n *node) wipe(s *slot) error {
-	if err := n.removeFiles(s); err != nil {
-		return err
-	}
-	if err := n.disk.Mkdir(s.dir); err != nil {
-		return fmt.Errorf("make volume's folder: %w", err)
-	}
-	state := s.remembered()
-	state.FilesystemSize = 0
-	return n.remember(s, state)
-}
-
-// removeFiles deletes all that a volume has on this node. Its folder's name is an
-// id that was checked when its record was read.
-func (n *node) removeFiles(s *slot) error {
-	root, err := os.OpenRoot(n.cfg.DataDir)
-	if err != nil {
-		return fmt.Errorf("delete volume's files: %w", err)
-	}
-	err = errors.Join(root.RemoveAll(s.dir), root.Close())
-	if err != nil {
-		return fmt.Errorf("delete volume's files: %w", err)
-	}
-	return n.disk.SyncDir(volumesDir)
 }
