@@ -77,11 +77,15 @@ func (b onAgent) letGo(t *testing.T, name, holder string) {
 // signal sends a signal to a volume's engine.
 func (b onAgent) signal(t *testing.T, name, signal string) {
 	t.Helper()
-	v := b.inspect(t, name)
-	if v.Engine == nil {
-		t.Fatalf("volume %s has no engine: %+v", name, v)
-	}
-	if _, err := b.m.Output(t.Context(), "kill", "-s", signal, strconv.Itoa(v.Engine.PID)); err != nil {
+	var pid int
+	eventually(t, "ballast knows the engine of "+name, func() bool {
+		v := b.inspect(t, name)
+		if v.Engine != nil {
+			pid = v.Engine.PID
+		}
+		return pid > 1 // 0 would be whoever asks
+	})
+	if _, err := b.m.Output(t.Context(), "kill", "-s", signal, strconv.Itoa(pid)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -85,13 +85,8 @@ func (e engine) fails(args ...string) string {
 
 func (e engine) try(args ...string) (string, error) {
 	e.t.Helper()
-	t0 := time.Now()
 	s := e.start(args...)
 	<-s.done
-	if d := time.Since(t0); d > 1500*time.Millisecond {
-		l := e.log()
-		e.t.Logf("SLOW %v %v\n%s", d, args, l[max(0, len(l)-6000):])
-	}
 	return s.output(), s.err
 }
 
