@@ -55,7 +55,7 @@ func demo(ctx context.Context, w io.Writer) int {
 // onMachine makes a machine for f and takes it apart again, come what may.
 func onMachine(ctx context.Context, n *narrator, f func(context.Context, *narrator, *lab.Machine) error) (err error) {
 	if missing := lab.Missing(); len(missing) > 0 {
-		return fmt.Errorf("this machine lacks %s", strings.Join(missing, ", "))
+		return fmt.Errorf("it needs %s; where that is root, type: sudo make demo", strings.Join(missing, ", "))
 	}
 	// On a disk, which /tmp need not be.
 	dir, err := os.MkdirTemp("/var/tmp", "ballast-demo-")

@@ -28,7 +28,7 @@ func main() {
 
 func onMachine(ctx context.Context, f func(context.Context, *lab.Machine) error) (err error) {
 	if missing := lab.Missing(); len(missing) > 0 {
-		return fmt.Errorf("this machine lacks %s", strings.Join(missing, ", "))
+		return fmt.Errorf("it needs %s; where that is root, type: sudo make lab", strings.Join(missing, ", "))
 	}
 	dir, err := os.MkdirTemp("/var/tmp", "ballast-lab-")
 	if err != nil {
