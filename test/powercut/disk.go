@@ -29,6 +29,7 @@ type disk struct {
 	dir     string
 	platter *os.File
 	server  *device.Server
+	stop    context.CancelFunc
 	end     chan error // what serving ended with
 
 	mu      sync.Mutex // guards pending
@@ -57,13 +58,16 @@ func openDisk(dir string, rng *rand.Rand) (_ *disk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { d.end <- d.server.Run(context.Background()) }()
+	serving, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	go func() { d.end <- d.server.Run(serving) }()
 	return d, nil
 }
 
-// close ends the serving. The machine must be gone.
+// close ends the serving, also when mount namespaces of others have a copy of our
+// mount. The machine must be gone.
 func (d *disk) close() {
-	_ = unix.Unmount(d.dir, unix.MNT_DETACH) // what cannot be unmounted is not mounted
+	d.stop()
 	<-d.end
 	d.platter.Close() // nobody reads it again
 }

@@ -30,8 +30,8 @@ func workloads(dir string) map[string]workload {
 		"overwrite":  &overwriting{path: at("overwrite"), slots: 64, size: 4096},
 		"bulk":       &overwriting{path: at("bulk"), slots: 16, size: 2 << 20},
 		"rename":     &renaming{dir: at("rename")},
-		"sqlite":     &database{path: at("sqlite"), pragma: "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;"},
-		"sqlite-wal": &database{path: at("sqlite-wal"), pragma: "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=50;"},
+		"sqlite":     &database{path: at("sqlite.db"), pragma: "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;"},
+		"sqlite-wal": &database{path: at("sqlite-in-wal-mode.db"), pragma: "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=50;"},
 		"redis":      &redis{dir: at("redis")},
 	}
 }
