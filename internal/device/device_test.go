@@ -411,3 +411,43 @@ func TestServedFile(t *testing.T) {
 	}
 	stop()
 }
+
+// Growth while nobody has it mounted needs no privilege of its own.
+func TestGrowAtAttach(t *testing.T) {
+	filesystems(t, func(t *testing.T, fs ballast.Filesystem) {
+		device, mountpoint := place(t)
+		store := newMemory(400 << 20)
+		serve(t, device, store)
+		spec := Spec{DeviceFile: device, Mountpoint: mountpoint, Filesystem: fs, MayFormat: true}
+		attach(t, spec)
+		note := filepath.Join(mountpoint, "note")
+		if err := os.WriteFile(note, []byte("still here"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Detach(t.Context(), device); err != nil {
+			t.Fatal(err)
+		}
+		const size = 1 << 30
+		store.size.Store(size)
+		attach(t, spec)
+		if err := Grow(t.Context(), device, size); err != nil && (fs == ballast.XFS || mayResize(t)) {
+			t.Error(err)
+		}
+		var st unix.Statfs_t
+		if err := unix.Statfs(mountpoint, &st); err != nil || int64(st.Blocks)*st.Bsize < size*8/10 {
+			t.Errorf("filesystem has %d bytes, %v; want about %d", int64(st.Blocks)*st.Bsize, err, size)
+		}
+		if got, err := os.ReadFile(note); err != nil || string(got) != "still here" {
+			t.Errorf("what was written before = %q, %v", got, err)
+		}
+	})
+}
+
+func FuzzParseExt4(f *testing.F) {
+	f.Add(make([]byte, ext4HeaderSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		header := make([]byte, ext4HeaderSize)
+		copy(header, b)
+		parseExt4(header) // whatever it holds, there is an answer
+	})
+}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/ballast-io/ballast"
 )
@@ -40,7 +37,7 @@ func (s served) mountOn(ctx context.Context, l loop, spec Spec, log *slog.Logger
 		return target, spec.Filesystem, nil
 	}
 	if spec.Filesystem == ballast.Ext4 && len(mounted) == 0 {
-		if err := s.repairExt4(ctx, l, log); err != nil {
+		if err := s.prepareExt4(ctx, l, log); err != nil {
 			return "", "", err
 		}
 	}
@@ -73,44 +70,6 @@ func repairHint(fs ballast.Filesystem) string {
 		return "attach it again with `ballast check` first; `xfs_repair -n` on its device file says what is damaged"
 	}
 	return "attach it again with `ballast check` first; `e2fsck -fn` on its device file says what is damaged"
-}
-
-// Where ext4 notes that it met an error, and the note.
-const (
-	ext4StateOffset = 1024 + 0x3a
-	ext4ErrorState  = 1 << 1
-)
-
-// repairExt4 runs e2fsck only where ext4 itself noted an error, and lets it make
-// only repairs that lose nothing. What a crash leaves, the journal undoes at mount.
-func (s served) repairExt4(ctx context.Context, l loop, log *slog.Logger) error {
-	var state [1]byte
-	err := s.do(ctx, func() error {
-		f, err := os.Open(l.path())
-		if err != nil {
-			return err
-		}
-		defer f.Close() // was only read
-		_, err = io.ReadFull(io.NewSectionReader(f, ext4StateOffset, 1), state[:])
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("look at filesystem: %w", err)
-	}
-	if state[0]&ext4ErrorState == 0 {
-		return nil
-	}
-	out, err := s.command(ctx, "e2fsck", "-p", l.path())
-	exit, ran := errors.AsType[*exec.ExitError](err)
-	if ran && exit.ExitCode() <= 2 { // 1 and 2: all is repaired
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("ext4 noted an error earlier, and e2fsck will not repair it alone: %w%s; nothing was mounted; %s",
-			err, said(string(out)), repairHint(ballast.Ext4))
-	}
-	log.Warn("filesystem was repaired", "device", l.path(), "e2fsck", strings.TrimSpace(string(out)))
-	return nil
 }
 
 // mounts returns where l is mounted in this mount namespace, the last first.
