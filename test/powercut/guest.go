@@ -18,6 +18,7 @@ import (
 	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
+	"github.com/ballast-io/ballast/test/workload"
 )
 
 // Places in the machine.
@@ -36,11 +37,6 @@ const (
 	logCapacity = 8 * segmentSize
 )
 
-// say tells the outside.
-func say(word string, args ...any) {
-	fmt.Println("@" + word + " " + strings.TrimSuffix(fmt.Sprintln(args...), "\n"))
-}
-
 // guest is process 1 of a machine. It does not return: the power goes, or it
 // says why it cannot go on and turns the machine off.
 func guest(args []string) error {
@@ -48,7 +44,7 @@ func guest(args []string) error {
 		return errors.New("the guest is started by a machine, as its process 1")
 	}
 	if err := work(context.Background(), args[0], args[1]); err != nil {
-		say("fail", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Println("@fail", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
@@ -64,21 +60,7 @@ func work(ctx context.Context, disk, name string) error {
 	if err := recoverVolume(ctx); err != nil {
 		return err
 	}
-	w := workloads(mounted)[name]
-	n, err := w.inspect()
-	if err != nil {
-		return err
-	}
-	if err := w.resume(n); err != nil {
-		return err
-	}
-	say("ready")
-	for n++; ; n++ {
-		if err := w.step(n); err != nil {
-			return fmt.Errorf("%s, step %d: %w", name, n, err)
-		}
-		say("ack", n)
-	}
+	return workload.Work(os.Stdout, mounted, name)
 }
 
 // furnish makes of a root folder a machine with a disk.
@@ -164,12 +146,8 @@ func recoverVolume(ctx context.Context) error {
 	if err := attach(ctx, epoch == 0); err != nil {
 		return err
 	}
-	for _, name := range names {
-		n, err := workloads(mounted)[name].inspect()
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		say("found", name, n)
+	if err := workload.Report(os.Stdout, mounted); err != nil {
+		return err
 	}
 	if err := device.Detach(ctx, engine.DeviceFile(volumeDir)); err != nil {
 		return err

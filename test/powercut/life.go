@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ballast-io/ballast/test/workload"
 )
 
 // patience bounds one boot; a machine that takes longer hangs.
@@ -66,7 +68,7 @@ func (l *life) live(ctx context.Context) (err error) {
 func (l *life) cycle(ctx context.Context, recoverOnly bool) (_ cycle, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c := cycle{workload: names[l.rng.IntN(len(names))]}
+	c := cycle{workload: workload.Names()[l.rng.IntN(len(workload.Names()))]}
 	m, err := boot(l.dir, l.disk.dir, c.workload)
 	if err != nil {
 		return c, err

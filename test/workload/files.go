@@ -1,4 +1,4 @@
-package main
+package workload
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ type appending struct {
 
 const recordSize = 512
 
-func (a *appending) inspect() (uint64, error) {
+func (a *appending) Inspect() (uint64, error) {
 	f, err := os.Open(a.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -40,14 +40,14 @@ func (a *appending) inspect() (uint64, error) {
 	}
 }
 
-func (a *appending) resume(n uint64) (err error) {
+func (a *appending) Resume(n uint64) (err error) {
 	if a.f, err = os.OpenFile(a.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
 	return errors.Join(a.f.Truncate(int64(n)*recordSize), a.f.Sync(), syncFolder(filepath.Dir(a.path)))
 }
 
-func (a *appending) step(n uint64) error {
+func (a *appending) Step(n uint64) error {
 	_, err := a.f.WriteAt(content(n, recordSize), int64(n-1)*recordSize)
 	return errors.Join(err, a.f.Sync())
 }
@@ -60,7 +60,7 @@ type overwriting struct {
 	f     *os.File
 }
 
-func (o *overwriting) inspect() (uint64, error) {
+func (o *overwriting) Inspect() (uint64, error) {
 	f, err := os.Open(o.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -120,7 +120,7 @@ func (o *overwriting) count(found []uint64, torn int) (uint64, error) {
 	return 0, fmt.Errorf("place %d is torn, and no step was under way there", torn)
 }
 
-func (o *overwriting) resume(uint64) (err error) {
+func (o *overwriting) Resume(uint64) (err error) {
 	if o.f, err = os.OpenFile(o.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (o *overwriting) resume(uint64) (err error) {
 	return errors.Join(err, o.f.Sync(), syncFolder(filepath.Dir(o.path)))
 }
 
-func (o *overwriting) step(n uint64) error {
+func (o *overwriting) Step(n uint64) error {
 	_, err := o.f.WriteAt(content(n, o.size), int64(slotOf(n, o.slots))*int64(o.size))
 	return errors.Join(err, unix.Fdatasync(int(o.f.Fd())))
 }
@@ -142,7 +142,7 @@ type renaming struct{ dir string }
 
 const items = 32
 
-func (r *renaming) inspect() (uint64, error) {
+func (r *renaming) Inspect() (uint64, error) {
 	found := make([]uint64, items)
 	for slot := range found {
 		p, err := os.ReadFile(r.item(slot))
@@ -165,14 +165,14 @@ func (r *renaming) item(slot int) string { return filepath.Join(r.dir, strconv.I
 // lengthOf makes files of all sizes around a block's.
 func lengthOf(n uint64) int { return 8 * (1 + slotOf(n^1<<40, 2048)) }
 
-func (r *renaming) resume(uint64) error {
+func (r *renaming) Resume(uint64) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return err
 	}
 	return errors.Join(syncFolder(filepath.Dir(r.dir)), syncFolder(r.dir))
 }
 
-func (r *renaming) step(n uint64) error {
+func (r *renaming) Step(n uint64) error {
 	draft := filepath.Join(r.dir, "draft")
 	f, err := os.Create(draft)
 	if err != nil {

@@ -1,31 +1,34 @@
-package main
+package workload
 
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"path/filepath"
 )
 
-// workload is an endless sequence of steps, numbered from 1, whose state after
-// any number of them is known.
-type workload interface {
-	// inspect returns how many steps are in the state that is there, and fails
-	// when it is the state after no number of steps (P2).
-	inspect() (uint64, error)
-	// resume makes ready for step n+1.
-	resume(n uint64) error
-	// step returns once step n is acknowledged by whoever keeps it.
-	step(n uint64) error
+// Workload is an endless sequence of steps, numbered from 1. It is used by one
+// goroutine.
+type Workload interface {
+	// Inspect returns how many steps are in the state that is there, and fails
+	// when it is the state after no number of steps (W2).
+	Inspect() (uint64, error)
+	// Resume makes ready for step n+1. The programs that it starts end with this one.
+	Resume(n uint64) error
+	// Step returns once step n is acknowledged by whoever keeps it (W1).
+	Step(n uint64) error
 }
 
-// names of the workloads.
-var names = []string{"append", "overwrite", "rename", "bulk", "sqlite", "sqlite-wal", "redis"}
+// Names returns the names of all workloads.
+func Names() []string {
+	return []string{"append", "overwrite", "rename", "bulk", "sqlite", "sqlite-wal", "redis"}
+}
 
-// workloads are kept side by side in dir.
-func workloads(dir string) map[string]workload {
+// In returns the workloads that live side by side in the folder dir, by name.
+func In(dir string) map[string]Workload {
 	at := func(name string) string { return filepath.Join(dir, name) }
-	return map[string]workload{
+	return map[string]Workload{
 		"append":     &appending{path: at("append")},
 		"overwrite":  &overwriting{path: at("overwrite"), slots: 64, size: 4096},
 		"bulk":       &overwriting{path: at("bulk"), slots: 16, size: 2 << 20},
@@ -33,6 +36,45 @@ func workloads(dir string) map[string]workload {
 		"sqlite":     &database{path: at("sqlite.db"), pragma: "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;"},
 		"sqlite-wal": &database{path: at("sqlite-in-wal-mode.db"), pragma: "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=50;"},
 		"redis":      &redis{dir: at("redis")},
+	}
+}
+
+// Report says on w what a worker does: "@found NAME N" for every workload in dir.
+func Report(w io.Writer, dir string) error {
+	all := In(dir)
+	for _, name := range Names() {
+		n, err := all[name].Inspect()
+		if err != nil {
+			return fmt.Errorf("inspect %s: %w", name, err)
+		}
+		if _, err := fmt.Fprintln(w, "@found", name, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Work goes on with a workload in dir where it stopped, for ever. It says
+// "@ready" on w, and then "@ack N" for every step.
+func Work(w io.Writer, dir, name string) error {
+	work := In(dir)[name]
+	n, err := work.Inspect()
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", name, err)
+	}
+	if err := work.Resume(n); err != nil {
+		return fmt.Errorf("resume %s: %w", name, err)
+	}
+	if _, err := fmt.Fprintln(w, "@ready"); err != nil {
+		return err
+	}
+	for n++; ; n++ {
+		if err := work.Step(n); err != nil {
+			return fmt.Errorf("%s, step %d: %w", name, n, err)
+		}
+		if _, err := fmt.Fprintln(w, "@ack", n); err != nil {
+			return err
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package workload
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,7 +25,7 @@ type database struct {
 const schema = "CREATE TABLE IF NOT EXISTS steps(n INTEGER PRIMARY KEY, content TEXT);"
 
 // inspect lets SQLite itself say whether its file is sound.
-func (d *database) inspect() (uint64, error) {
+func (d *database) Inspect() (uint64, error) {
 	if _, err := os.Stat(d.path); err != nil {
 		return 0, nil //nolint:nilerr // not made yet; what is lost is noticed by the count
 	}
@@ -40,10 +41,11 @@ func (d *database) inspect() (uint64, error) {
 	return count, nil
 }
 
-func (d *database) resume(uint64) error {
+func (d *database) Resume(uint64) error {
 	// Line by line: otherwise it keeps its answers until it has many.
 	cmd := exec.Command("stdbuf", "-oL", "sqlite3", "-batch", d.path)
-	cmd.Stderr = os.Stdout
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func (d *database) resume(uint64) error {
 	return d.await("begin")
 }
 
-func (d *database) step(n uint64) error {
+func (d *database) Step(n uint64) error {
 	fmt.Fprintf(d.in, "INSERT INTO steps VALUES(%d,printf('%%0200d',%d*7919)); SELECT 'done %d';\n", n, n, n)
 	return d.await(fmt.Sprintf("done %d", n))
 }
@@ -88,7 +90,7 @@ type redis struct {
 
 const redisSocket = "/run/redis.sock"
 
-func (r *redis) inspect() (uint64, error) {
+func (r *redis) Inspect() (uint64, error) {
 	if _, err := os.Stat(r.dir); err != nil {
 		return 0, nil //nolint:nilerr // not made yet; what is lost is noticed by the count
 	}
@@ -115,14 +117,14 @@ func (r *redis) inspect() (uint64, error) {
 	return count, nil
 }
 
-func (r *redis) resume(uint64) error {
+func (r *redis) Resume(uint64) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return err
 	}
 	return r.start()
 }
 
-func (r *redis) step(n uint64) error {
+func (r *redis) Step(n uint64) error {
 	count, err := r.ask(fmt.Sprintf("RPUSH steps %d", n))
 	if err == nil && count != n {
 		err = fmt.Errorf("redis has %d steps after step %d", count, n)
@@ -136,6 +138,7 @@ func (r *redis) start() error {
 	}
 	r.server = exec.Command("redis-server", "--port", "0", "--unixsocket", redisSocket, "--dir", r.dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-min-size", "20kb", "--logfile", "/run/redis.log")
+	r.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.server.Start(); err != nil {
 		return err
 	}
