@@ -50,17 +50,8 @@ func missing() string {
 // run runs the tests on a machine with an Engine, an agent and the scripted
 // driver, and leaves nothing of them behind.
 func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "ballast-docker-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, built := build(dir)
-	if built != nil {
-		binary = "/bin/false" // the tests without an agent run all the same
-	}
 	ctx := context.Background()
-	machine, err := lab.New(ctx, filepath.Join(dir, "m"), lab.Options{Ballast: binary})
+	machine, built, err := newMachine(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -80,14 +71,36 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// build makes the binary of the code that is tested.
-func build(dir string) (string, error) {
+// newMachine makes a machine with the code that is tested. When that cannot be
+// built, the tests without an agent run all the same. The machine removes its
+// folder itself, also when these tests die; so the binary, of which it has a copy,
+// does not stay elsewhere.
+func newMachine(ctx context.Context) (_ *lab.Machine, built, err error) {
+	temp, err := os.MkdirTemp("", "ballast-docker-build-")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	binary, built := build(ctx, temp)
+	if built != nil {
+		binary = "/bin/false"
+	}
+	dir, err := os.MkdirTemp("", "ballast-docker-")
+	if err != nil {
+		return nil, nil, err
+	}
+	machine, err := lab.New(ctx, dir, lab.Options{Ballast: binary})
+	return machine, built, err
+}
+
+// build makes the binary in dir.
+func build(ctx context.Context, dir string) (string, error) {
 	root, err := lab.ModuleRoot()
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "ballast")
-	cmd := exec.Command("go", "build", "-o", binary, "./cmd/ballast")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/ballast")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ballast: %w\n%s", err, out)

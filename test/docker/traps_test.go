@@ -29,7 +29,7 @@ func TestCopyMountsTwiceUnderOneID(t *testing.T) {
 // mounted, and mounts again under the same ID.
 func TestCrashSendsNoUnmount(t *testing.T) {
 	e := newEngine(t)
-	e.runBusybox("-d", "--name", "app", "-v", "db:/mnt", "--volume-driver", "folders", "busybox", "sleep", "1000")
+	e.runBusybox("-d", "--stop-signal", "KILL", "--name", "app", "-v", "db:/mnt", "--volume-driver", "folders", "busybox", "sleep", "1000")
 	e.restart()
 	e.ok("start", "app")
 	if ids := shared.folders.attached(); len(ids) != 2 || ids[0] != ids[1] {
@@ -46,7 +46,7 @@ func TestCrashSendsNoUnmount(t *testing.T) {
 // and finds its data, and once it is removed the volume can be.
 func TestCrashHoldsNothing(t *testing.T) {
 	e, b := newAgentEngine(t)
-	e.runBusybox("-d", "--name", "app", "-v", "db:/mnt", "--volume-driver", "ballast", "busybox", "sh", "-c",
+	e.runBusybox("-d", "--stop-signal", "KILL", "--name", "app", "-v", "db:/mnt", "--volume-driver", "ballast", "busybox", "sh", "-c",
 		"[ -e /mnt/key ] || echo kept >/mnt/key; sync; touch /mnt/written; sleep 1000")
 	eventually(t, "the container has written", func() bool { return e.fileIn("app", "/mnt/written") })
 	e.restart()

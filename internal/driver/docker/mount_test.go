@@ -39,7 +39,7 @@ func slowAttach(listens bool) func(context.Context, string) error {
 			return ctx.Err()
 		}
 		if !listens {
-			time.Sleep(10 * time.Minute) // on the fake clock
+			<-time.After(10 * time.Minute) // on the fake clock
 			return nil
 		}
 		<-ctx.Done()
@@ -60,7 +60,7 @@ func TestMountThatOutlivesPatience(t *testing.T) {
 				if _, err := e.call(ctx, "VolumeDriver.Mount", mountC1); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("Mount = %v; want Docker's own limit", err)
 				}
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour) // on the fake clock
 				if got := fake.held("db"); got != 0 {
 					t.Errorf("held %d times; want 0: nobody will unmount it (calls %q)", got, fake.called())
 				}
@@ -76,7 +76,7 @@ func TestMountThatOutlivesItsBudget(t *testing.T) {
 		fake.hook = slowAttach(false)
 		e := newEngine(t, fake, Options{})
 		e.refused(t, "VolumeDriver.Mount", mountC1)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // on the fake clock
 		if got := fake.held("db"); got != 0 {
 			t.Errorf("held %d times; want 0 (calls %q)", got, fake.called())
 		}
@@ -92,7 +92,7 @@ func TestLateMountAndItsRetry(t *testing.T) {
 		fake.hook = func(_ context.Context, call string) error {
 			if strings.HasPrefix(call, "attach") {
 				if attaches.Add(1) == 1 {
-					time.Sleep(10 * time.Minute) // on the fake clock
+					<-time.After(10 * time.Minute) // on the fake clock
 				}
 			}
 			return nil
@@ -100,7 +100,7 @@ func TestLateMountAndItsRetry(t *testing.T) {
 		e := newEngine(t, fake, Options{})
 		e.refused(t, "VolumeDriver.Mount", mountC1)
 		e.must(t, "VolumeDriver.Mount", mountC1)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // on the fake clock
 		if got := fake.held("db"); got != 1 {
 			t.Errorf("held %d times; want 1 (calls %q)", got, fake.called())
 		}
