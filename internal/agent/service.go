@@ -85,6 +85,7 @@ type nodeService struct{ node *node }
 
 func (s nodeService) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	n := s.node
+	n.noteRecords() // as of now, not of the last look
 	ready, _ := n.records.Ready()
 	resp := &v1.StatusResponse{
 		Node: string(n.cfg.Node), Version: n.cfg.Version, StartedAt: timestamppb.New(n.started),
