@@ -14,7 +14,7 @@ help: ## show this help
 build: ## the binary, static and reproducible, as bin/ballast
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ballast ./cmd/ballast
 
-demo: build ## Redis in Docker Swarm survives what a machine can do to it (two minutes, touches nothing)
+demo: build ## Redis in Docker Swarm survives what a machine can do to it (a minute; touches nothing of yours)
 	@scripts/install-packages demo
 	@$(GO) build -o bin/demo ./test/demo
 	@bin/demo
