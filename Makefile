@@ -44,9 +44,9 @@ powercut: build ## cut the power under a real kernel: make powercut N=200
 	@scripts/install-packages test
 	$(GO) run ./test/powercut -n $(N)
 
-bench: build ## compare with a plain directory and with GlusterFS
+bench: build ## compare with a plain directory and with GlusterFS (an hour; ARGS=-help)
 	@scripts/install-packages bench
-	$(GO) run ./test/bench
+	$(GO) run ./test/bench $(ARGS)
 
 docs: ## bring the man pages and scripts' expected outputs up to date; review the difference
 	UPDATE=1 $(GO) test -count=1 ./cmd/ballast
