@@ -18,6 +18,7 @@ import (
 	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
+	"github.com/ballast-io/ballast/test/smallvolume"
 	"github.com/ballast-io/ballast/test/workload"
 )
 
@@ -190,8 +191,5 @@ func createVolume(data vfs.FS) error {
 		return err
 	}
 	id := volume.Identity{ID: "abcdefghijklmnopqrstuvwxyz", Size: volumeSize}
-	if err := errors.Join(volume.Create(data, "volume", id), data.SyncDir(".")); err != nil {
-		return err
-	}
-	return shrinkSegments(filepath.Join(volumeDir, "volume.json"))
+	return errors.Join(smallvolume.Create(data, "volume", id, segmentSize), data.SyncDir("."))
 }
