@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"strconv"
 )
 
 // fioJob is one way to use a file of a gigabyte that is there already.
@@ -42,7 +43,7 @@ type fio struct {
 }
 
 func newFio(b *bench, j fioJob) *fio {
-	f := &fio{b: b, job: j, size: "1g", seconds: "5"}
+	f := &fio{b: b, job: j, size: "1g", seconds: strconv.Itoa(max(1, b.seconds/4))}
 	if b.quick {
 		f.size, f.seconds = "32m", "1"
 	}

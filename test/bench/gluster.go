@@ -50,12 +50,13 @@ func (b *bench) startGluster(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() // the process has its own
-	cmd := b.m.Command(context.Background(), "glusterd", "--no-daemon")
+	// It runs until the machine ends.
+	cmd := b.m.Command(context.WithoutCancel(ctx), "glusterd", "--no-daemon")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := b.m.Start(cmd); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }() // it ends with the machine
+	go func() { _ = cmd.Wait() }() // how it ended is of no interest
 	return lab.Poll(ctx, "glusterd to answer", func(ctx context.Context) error {
 		_, err := b.tellGluster(ctx, "volume", "list")
 		return err

@@ -13,12 +13,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,19 +43,23 @@ const (
 
 // options are what the command line says.
 type options struct {
-	rounds int
-	limit  time.Duration // of one run on a peer, to be asked again
-	quick  bool
-	only   *regexp.Regexp // of the names of workloads
-	places []string       // of names of places
-	dir    string         // on the disk to measure
-	out    string         // for the results
+	rounds  int
+	limit   time.Duration // of one run on a peer, to be asked again
+	seconds int           // that a client of pgbench works; fio a quarter of it
+	quick   bool
+	only    *regexp.Regexp // of the names of workloads
+	places  []string       // of names of places
+	dir     string         // on the disk to measure
+	out     string         // for the results
 }
 
-func parse(args []string) (options, error) {
+func parse(w io.Writer, args []string) (options, error) {
 	o := options{only: regexp.MustCompile("")}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // we say it ourselves
+	f.Usage = func() { f.SetOutput(w); f.PrintDefaults() }
 	f.IntVar(&o.rounds, "rounds", 5, "visit every place `N` times")
+	f.IntVar(&o.seconds, "seconds", 20, "let pgbench work for `N` seconds, and fio for a quarter of it")
 	f.DurationVar(&o.limit, "peer-limit", 10*time.Minute, "ask a peer no more for work that once took longer than `TIME`")
 	f.BoolVar(&o.quick, "quick", false, "tiny sizes: shows that all of it works, and measures nothing")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure the disk of the folder `DIR`")
@@ -67,14 +73,22 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	o.places = strings.Split(*places, ",")
-	if o.rounds < 1 || f.NArg() > 0 {
-		return o, fmt.Errorf("want at least one round and no arguments; type -help")
+	for _, p := range o.places {
+		if !slices.Contains(placeNames, p) {
+			return o, fmt.Errorf("no place is called %q; known are %s", p, strings.Join(placeNames, ", "))
+		}
+	}
+	if o.rounds < 1 || o.seconds < 1 || f.NArg() > 0 {
+		return o, fmt.Errorf("want at least one round, one second and no arguments; type -help")
 	}
 	return o, nil
 }
 
 func run(ctx context.Context, w io.Writer, args []string) int {
-	o, err := parse(args)
+	o, err := parse(w, args)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitMeasured
+	}
 	if err != nil {
 		fmt.Fprintln(w, err)
 		return exitUsage

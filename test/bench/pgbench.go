@@ -24,7 +24,7 @@ type pgbench struct {
 }
 
 func newPgbench(b *bench) *pgbench {
-	g := &pgbench{b: b, scale: "20", seconds: "20"}
+	g := &pgbench{b: b, scale: "20", seconds: strconv.Itoa(b.seconds)}
 	if b.quick {
 		g.scale, g.seconds = "1", "1"
 	}

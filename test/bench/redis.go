@@ -74,12 +74,15 @@ func perSecond(text string) (float64, error) {
 	in := csv.NewReader(strings.NewReader(text))
 	in.FieldsPerRecord = -1
 	rows, err := in.ReadAll()
+	if err != nil {
+		return 0, fmt.Errorf("read what redis-benchmark said: %w", err)
+	}
 	for _, row := range rows {
 		if len(row) > 1 && row[0] == "SET" {
 			return strconv.ParseFloat(row[1], 64)
 		}
 	}
-	return 0, fmt.Errorf("redis-benchmark said no figure (%v): %.200s", err, text)
+	return 0, fmt.Errorf("redis-benchmark said no figure: %.200s", text)
 }
 
 func (r *redis) clear(ctx context.Context, p *place) error { return remove(ctx, r.b.m, r.data(p)) }
