@@ -53,7 +53,7 @@ docs: ## bring the man pages and scripts' expected outputs up to date; review th
 
 # Not part of check: it asks vuln.go.dev, so the same source may fail tomorrow.
 vuln: ## known vulnerabilities that our code can reach (asks vuln.go.dev)
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.6.0 ./...
 
 clean: ## remove what was built here
 	rm -rf bin
