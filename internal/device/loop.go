@@ -238,6 +238,7 @@ func (l loop) size() (int64, error) {
 func (l loop) tune() error {
 	for name, value := range map[string]string{
 		"queue/max_sectors_kb": "1024", // one request of FUSE; 1280 would be cut in 1024 and 256
+		"queue/read_ahead_kb":  "1024", // 128 is one request at a time, and each is a round trip to the engine
 	} {
 		if err := os.WriteFile(l.sysfs(name), []byte(value), 0); err != nil {
 			return fmt.Errorf("tune %s: %w", l.path(), err)
