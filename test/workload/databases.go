@@ -42,8 +42,8 @@ func (d *database) Inspect() (uint64, error) {
 }
 
 func (d *database) Resume(uint64) error {
-	// Line by line: otherwise it keeps its answers until it has many.
-	cmd := exec.Command("stdbuf", "-oL", "sqlite3", "-batch", d.path)
+	// Line by line: otherwise it keeps its answers until it has many. And not past an error, or it would acknowledge a step that failed.
+	cmd := exec.Command("stdbuf", "-oL", "sqlite3", "-batch", "-bail", d.path)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
