@@ -45,7 +45,7 @@ func (b *bench) onMachine(ctx context.Context, name string, agentArgs []string, 
 	}
 	defer func() { err = errors.Join(err, os.Remove(parent)) }()
 	args := append([]string{"--docker-socket", "", "--plugin-socket", ""}, agentArgs...)
-	m, err := lab.New(ctx, filepath.Join(parent, name), lab.Options{AgentArgs: args})
+	m, err := lab.New(ctx, filepath.Join(parent, name), lab.Options{Ballast: b.binary, AgentArgs: args})
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ type options struct {
 	quick   bool
 	only    *regexp.Regexp // of the names of workloads
 	places  []string       // of names of places
+	binary  string         // to be measured; "": this module's
 	dir     string         // on the disk to measure
 	out     string         // for the results
 }
@@ -62,6 +63,7 @@ func parse(w io.Writer, args []string) (options, error) {
 	f.IntVar(&o.seconds, "seconds", 20, "let pgbench work for `N` seconds, and fio for a quarter of it")
 	f.DurationVar(&o.limit, "peer-limit", 10*time.Minute, "ask a peer no more for work that once took longer than `TIME`")
 	f.BoolVar(&o.quick, "quick", false, "tiny sizes: shows that all of it works, and measures nothing")
+	f.StringVar(&o.binary, "ballast", "", "measure the binary `FILE` (default bin/ballast)")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure the disk of the folder `DIR`")
 	f.StringVar(&o.out, "out", "bench-out", "write the results to the folder `DIR`")
 	places := f.String("places", strings.Join(placeNames, ","), "measure only these places, `A,B`")

@@ -29,20 +29,24 @@ func main() {
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
 	call := flag.String("sync", "fdatasync", "fdatasync or fsync")
 	dir := flag.String("dir", "/var/tmp", "look at the disk of the folder `DIR`")
+	ballast := flag.String("ballast", "", "look at the binary `FILE` (default bin/ballast)")
 	flag.Parse()
-	if err := run(ctx, os.Stdout, *dir, *call); err != nil {
+	if err := run(ctx, os.Stdout, *dir, *call, *ballast); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, w io.Writer, dir, call string) (err error) {
+func run(ctx context.Context, w io.Writer, dir, call, ballast string) (err error) {
 	parent, err := os.MkdirTemp(dir, "ballast-account-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(parent)) }()
-	m, err := lab.New(ctx, filepath.Join(parent, "m"), lab.Options{AgentArgs: []string{"--docker-socket", "", "--plugin-socket", ""}})
+	m, err := lab.New(ctx, filepath.Join(parent, "m"), lab.Options{
+		Ballast:   ballast,
+		AgentArgs: []string{"--docker-socket", "", "--plugin-socket", ""},
+	})
 	if err != nil {
 		return err
 	}
