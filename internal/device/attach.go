@@ -46,7 +46,7 @@ const undoTime = 10 * time.Second
 
 // Attach binds a loop device to the served file, formats it when it is blank, and
 // mounts it. What is there already, such as after a crash of the caller, is used. A failed
-// Attach leaves nothing behind. See V1 and V2.
+// Attach leaves nothing behind. See B1 and B2.
 func Attach(ctx context.Context, spec Spec, log *slog.Logger) (_ Attachment, err error) {
 	at := Attachment{DeviceFile: spec.DeviceFile}
 	defer func() {
@@ -189,7 +189,7 @@ func (s served) ensureFilesystem(ctx context.Context, spec Spec, f *os.File, log
 }
 
 // accept decides what to do with what was found: nil and blank means format it, nil
-// and not blank means mount it (V1).
+// and not blank means mount it (B1).
 func (s Spec) accept(found content) error {
 	switch {
 	case found.blank && s.MayFormat, found.what == string(s.Filesystem):

@@ -204,7 +204,7 @@ func TestAttach(t *testing.T) {
 	})
 }
 
-// V2, as the kernel reports it.
+// B2, as the kernel reports it.
 func TestLoopDevice(t *testing.T) {
 	device, mountpoint := place(t)
 	serve(t, device, newMemory(64<<20))

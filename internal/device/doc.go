@@ -5,14 +5,14 @@
 //
 // # Invariants
 //
-//	V1  Nothing is formatted that is not blank; a format is there whole or not at all.
-//	V2  A loop device is used only when it does direct I/O in blocks of 4096 bytes
+//	B1  Nothing is formatted that is not blank; a format is there whole or not at all.
+//	B2  A loop device is used only when it does direct I/O in blocks of 4096 bytes
 //	    and shows a volatile cache, so that an fsync on it becomes a Flush.
-//	V3  What belongs to a volume is recognised by device numbers that the kernel
+//	B3  What belongs to a volume is recognised by device numbers that the kernel
 //	    reports, never by the path of a device; nothing else is touched.
-//	V4  Every step ends soon after its context does: what the served file holds up
+//	B4  Every step ends soon after its context does: what the served file holds up
 //	    is freed by aborting its FUSE connection.
-//	V5  Detach and Sweep leave no mount, loop device or FUSE connection, or say
+//	B5  Detach and Sweep leave no mount, loop device or FUSE connection (G8), or say
 //	    what is left and who holds it. Both may be repeated.
 //
 // # Concurrency

@@ -24,7 +24,7 @@ const minXFS = 300 << 20
 
 // begun is the first block of a device whose format has begun and not ended. It
 // is written first and replaced last, in one block, so that a format is there
-// whole or not at all (V1).
+// whole or not at all (B1).
 func begun() []byte {
 	block := make([]byte, ballast.BlockSize)
 	copy(block, "Ballast is formatting this volume. There is no data in it yet.\n")

@@ -13,7 +13,7 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// V1: whatever is on a volume that is not the filesystem asked for stays as it is.
+// B1: whatever is on a volume that is not the filesystem asked for stays as it is.
 func TestNeverFormatsWhatIsThere(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -120,7 +120,7 @@ func (c *crashing) WriteAt(p []byte, off int64) (int, error) {
 	return c.memory.WriteAt(p, off)
 }
 
-// V1: a format that dies after any of its writes is started over, and the
+// B1: a format that dies after any of its writes is started over, and the
 // filesystem is whole.
 func TestFormatIsWholeOrNotThere(t *testing.T) {
 	filesystems(t, func(t *testing.T, fs ballast.Filesystem) {

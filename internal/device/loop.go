@@ -50,7 +50,7 @@ func (l loop) backing() (dev, inode uint64, err error) {
 }
 
 // on says whether l stands on the file of the FUSE filesystem dev. A device that
-// does not answer is not ours (V3).
+// does not answer is not ours (B3).
 func (l loop) on(dev uint64) bool {
 	d, inode, err := l.backing()
 	return err == nil && d == dev && inode == fileNode
@@ -118,7 +118,7 @@ func (l loop) configure(f *os.File) error {
 	return nil
 }
 
-// verify refuses a device on which an acknowledgement would not hold (V2).
+// verify refuses a device on which an acknowledgement would not hold (B2).
 func (l loop) verify() error {
 	for _, want := range []struct{ attribute, value, otherwise string }{
 		{"loop/dio", "1", "writes would stop in the page cache and an fsync would not reach the volume"},

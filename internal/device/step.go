@@ -42,7 +42,7 @@ func (s served) abort() {
 	_ = unix.Unmount(s.dir, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW)
 }
 
-// do runs f, which may be held up by the served file; when ctx ends it is freed (V4).
+// do runs f, which may be held up by the served file; when ctx ends it is freed (B4).
 func (s served) do(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -115,7 +115,7 @@ func TestSweepStacked(t *testing.T) {
 	checkNothingMounted(t, filepath.Dir(filepath.Dir(device)))
 }
 
-// V4: with the server stopped, every call ends with its context, and everything
+// B4: with the server stopped, every call ends with its context, and everything
 // can be swept.
 func TestStoppedServer(t *testing.T) {
 	for _, tt := range []struct {
@@ -173,7 +173,7 @@ func hold(t *testing.T, script string) (pid string, release func()) {
 	}
 }
 
-// V5: what another namespace has mounted, as a container does, keeps the loop
+// B5: what another namespace has mounted, as a container does, keeps the loop
 // device, and Detach says so.
 func TestDetachWhileMountedElsewhere(t *testing.T) {
 	device, mountpoint := place(t)

@@ -4,10 +4,10 @@
 //
 // # Contract
 //
-//	D1  What Sync has returned nil for survives a power cut; nothing else must.
-//	D2  A name survives a power cut once SyncDir of its folder has returned nil.
-//	D3  A 512-byte sector is written whole or not at all; a larger write may be torn.
-//	D4  After a failed Sync the caller must take every unsynced write to that
+//	S1  What Sync has returned nil for survives a power cut; nothing else must.
+//	S2  A name survives a power cut once SyncDir of its folder has returned nil.
+//	S3  A 512-byte sector is written whole or not at all; a larger write may be torn.
+//	S4  After a failed Sync the caller must take every unsynced write to that
 //	    file as lost, whatever a later Sync returns.
 //
 // # Concurrency

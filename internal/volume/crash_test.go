@@ -11,7 +11,7 @@ import (
 
 // TestPowerCut cuts the power before every operation of random work, and asks
 // of what is left that it opens, is a prefix of what was written, holds all
-// that was acknowledged (V1, V2) and passes [Check]. Now and then the cut is
+// that was acknowledged (V1, V2; G1, G2) and passes [Check]. Now and then the cut is
 // real: the work goes on with what it left, so that histories of many
 // crashes are tried as well.
 func TestPowerCut(t *testing.T) {

@@ -14,15 +14,15 @@
 // # Invariants
 //
 //	V1  Flush returns nil only once every record whose WriteAt or Discard
-//	    returned before is on stable storage.
+//	    returned before is on stable storage (G1).
 //	V2  What Open finds is a prefix of the records, in the order of their LSNs,
-//	    that holds at least all that a Flush acknowledged.
+//	    that holds at least all that a Flush acknowledged (G2).
 //	V3  The image holds nothing of a record that is not committed.
 //	V4  A segment is used anew only when all its records are applied.
 //	V5  The epoch of an open volume is higher than that of any earlier opening,
-//	    and the descriptor says so before the first record carries it.
+//	    and the descriptor says so before the first record carries it (G3).
 //	V6  After a failed write or sync of the log, or a failed sync of the image,
-//	    nothing is accepted any more: see [Volume.Err].
+//	    nothing is accepted any more: see [Volume.Err] (G6).
 //	V7  A record that was durable and is damaged is a [*CorruptError], never the
 //	    end of the log.
 //

@@ -12,7 +12,7 @@ import (
 
 // TestFailingDisk makes the disk fail at its n-th operation, for every n of a
 // script of random work: once or from then on, with an input/output error or
-// for want of space. Whatever was acknowledged must be there afterwards (V1, V6).
+// for want of space. Whatever was acknowledged must be there afterwards (V1, V6; G6).
 func TestFailingDisk(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
 		for _, forever := range []bool{false, true} {

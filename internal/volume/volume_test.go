@@ -99,7 +99,7 @@ func flipBit(t *testing.T, fsys vfs.FS, name string, offset int64) {
 	}
 }
 
-// TestEpochMustGrow attacks V5.
+// TestEpochMustGrow attacks V5 (G3).
 func TestEpochMustGrow(t *testing.T) {
 	disk := crashfs.New()
 	makeSmall(t, disk)

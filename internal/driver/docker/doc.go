@@ -12,7 +12,7 @@
 //	    is held, and then its connection is dropped.
 //	D2  A request without the fields it needs changes nothing. After a broken
 //	    connection the Engine sends a call again with the body already spent.
-//	D3  Every call is answered, or its connection dropped, within its budget,
+//	D3  Every call is answered, or its connection dropped, within its budget (G7),
 //	    also when what is behind [Volumes] is stuck and ignores its context.
 //	D4  A Mount whose answer nobody received is taken back: the Engine that gave
 //	    up on a Mount never sends the Unmount.
