@@ -62,21 +62,15 @@ func (a *attack) killDuring(name string) (steps int) {
 	}
 	defer e.Close()
 	killAt := 1 + a.rng.IntN(60)
-	a.listen(func(word, rest string) {
-		if word != "@ack" {
-			return
-		}
-		if a.acked[name], err = strconv.ParseUint(rest, 10, 64); err != nil {
-			a.t.Error(err)
-		}
+	err = a.work(a.t.Context(), name, func() {
 		if steps++; steps == killAt {
 			if err := e.Kill(); err != nil {
 				a.t.Error(err)
 			}
 		}
-	}, name)
+	})
 	if steps < killAt {
-		a.t.Fatalf("%s made only %d steps", name, steps) // F2
+		a.t.Fatalf("%s made only %d steps: %v", name, steps, err) // F2
 	}
 	if err := e.Wait(a.t.Context()); err != nil {
 		a.t.Fatal(err)
@@ -84,41 +78,68 @@ func (a *attack) killDuring(name string) (steps int) {
 	return steps
 }
 
-// listen runs the worker on the mounted volume until it ends: with its volume.
-func (a *attack) listen(hear func(word, rest string), args ...string) {
-	a.t.Helper()
+// work goes on with a workload until it fails, and calls acked for every step that
+// was acknowledged. It returns why it failed.
+func (a *attack) work(ctx context.Context, name string, acked func()) error {
+	return a.listen(ctx, func(word, rest string) {
+		n, err := strconv.ParseUint(rest, 10, 64)
+		if word != "@ack" || err != nil {
+			return
+		}
+		a.acked[name] = n
+		acked()
+	}, name)
+}
+
+// listen runs the worker on the mounted volume, and calls hear for all it says. It
+// returns what the worker failed with.
+func (a *attack) listen(ctx context.Context, hear func(word, rest string), args ...string) (failed error) {
 	self, err := os.Executable()
 	if err != nil {
-		a.t.Fatal(err)
+		return err
 	}
-	ctx, cancel := context.WithTimeout(a.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	cmd := a.m.Command(ctx, self, append([]string{"work", a.mountpoint}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		a.t.Fatal(err)
+		return err
 	}
 	if err := a.m.Start(cmd); err != nil {
-		a.t.Fatal(err)
+		return err
 	}
-	var said strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		if word == "@end" {
-			fmt.Fprintln(&said, rest)
+			failed = errors.New(rest)
 		}
 		hear(word, rest)
 	}
-	if err := cmd.Wait(); err != nil {
-		a.t.Fatalf("worker %q: %v\n%s", args, err, said.String())
-	}
-	if len(args) == 0 && said.Len() > 0 {
-		a.t.Errorf("inspection: %s", said.String())
-	}
+	return errors.Join(failed, cmd.Wait())
 }
 
 // recover takes the volume back from the dead engine, and verifies all of it.
 func (a *attack) recover() {
+	a.t.Helper()
+	a.letGo()
+	report, err := volume.Check(open(a.t, a.folder(a.id)), ".")
+	if err != nil || len(report.Damage) > 0 {
+		a.t.Errorf("check: %v, %v", err, report.Damage)
+	}
+	a.mountpoint = a.attach("db")
+	err = a.listen(a.t.Context(), func(word, rest string) {
+		if word == "@found" {
+			a.compare(rest)
+		}
+	})
+	if err != nil {
+		a.t.Errorf("inspection: %v", err)
+	}
+	a.fsck()
+}
+
+// letGo ends our hold, and waits until nothing of the volume is attached.
+func (a *attack) letGo() {
 	a.t.Helper()
 	a.eventually("the volume to be let go", func(ctx context.Context) error { return a.tryDetach(ctx, "db") })
 	a.eventually("the volume to be detached", func(context.Context) error {
@@ -127,17 +148,6 @@ func (a *attack) recover() {
 		}
 		return nil
 	})
-	report, err := volume.Check(open(a.t, a.folder(a.id)), ".")
-	if err != nil || len(report.Damage) > 0 {
-		a.t.Errorf("check: %v, %v", err, report.Damage)
-	}
-	a.mountpoint = a.attach("db")
-	a.listen(func(word, rest string) {
-		if word == "@found" {
-			a.compare(rest)
-		}
-	})
-	a.fsck()
 }
 
 // compare holds what was found of a workload against what was acknowledged. What was

@@ -64,7 +64,7 @@ func newNode(t *testing.T, before func(m *lab.Machine)) *node {
 		t.Fatal(err)
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", m.AgentSocket())
+		return new(net.Dialer).DialContext(ctx, "unix", m.Root()+m.AgentSocket())
 	}
 	n := &node{t: t, m: m, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 	n.volumes = ballastv1connect.NewVolumeServiceClient(n.http, "http://ballast")
@@ -136,8 +136,8 @@ func (n *node) inspect(name string) *v1.Volume {
 	return r.Msg.GetVolume()
 }
 
-// folder is where a volume's own files are.
-func (n *node) folder(id string) string { return n.m.Path("ballast", "volumes", id) }
+// folder is where a volume's own files are, as the test reaches them.
+func (n *node) folder(id string) string { return n.outside(n.m.Path("ballast", "volumes", id)) }
 
 // metric returns a number that the agent says of itself.
 func (n *node) metric(name string) float64 {

@@ -69,19 +69,19 @@ func (o *overwriting) Inspect() (uint64, error) {
 		return 0, err
 	}
 	defer f.Close() // was only read
-	found, torn := make([]uint64, o.slots), -1
-	p := make([]byte, o.size)
+	found, torn := make([]uint64, o.slots), tear{slot: -1}
 	for slot := range found {
+		p := make([]byte, o.size)
 		n, err := f.ReadAt(p, int64(slot)*int64(o.size))
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		clear(p[n:]) // a file that was never filled with zeros in full
 		if found[slot] = stepOf(p); !o.whole(p) {
-			if torn >= 0 || o.size <= 4096 {
-				return 0, fmt.Errorf("place %d holds no step's content", slot)
+			if torn.slot >= 0 {
+				return 0, fmt.Errorf("places %d and %d hold no step's content", torn.slot, slot)
 			}
-			torn = slot
+			torn = tear{slot, p}
 		}
 	}
 	return o.count(found, torn)
@@ -95,30 +95,54 @@ func (o *overwriting) whole(p []byte) bool {
 	return bytes.Equal(p, content(stepOf(p), o.size))
 }
 
+// tear is a place that holds no one step's content.
+type tear struct {
+	slot    int // -1: there is none
+	content []byte
+}
+
 // count allows what is larger than a block to be torn by the step that was under
-// way, and by no other.
-func (o *overwriting) count(found []uint64, torn int) (uint64, error) {
-	if torn < 0 {
+// way, between blocks, and by no other.
+func (o *overwriting) count(found []uint64, torn tear) (uint64, error) {
+	if torn.slot < 0 {
 		return agree(found)
 	}
 	n := uint64(0)
 	for slot, step := range found {
-		if slot != torn {
+		if slot != torn.slot {
 			n = max(n, step)
 		}
 	}
-	// The torn place was last written by a step we cannot see: try those that it may be.
-	for try := n; try < n+uint64(o.slots*64); try++ {
-		if slotOf(try+1, o.slots) != torn {
-			continue
+	// Later steps than n, if there are any, wrote to the torn place only.
+	for ; ; n++ {
+		if slotOf(n+1, o.slots) != torn.slot {
+			return 0, fmt.Errorf("place %d is torn, and no step was under way there", torn.slot)
 		}
-		found[torn] = latest(try, o.slots)[torn]
-		if got, err := agree(found); err == nil && got == try {
-			return try, nil
+		before := latest(n, o.slots)[torn.slot]
+		if o.isBetween(torn.content, before, n+1) {
+			found[torn.slot] = before
+			return agree(found)
 		}
 	}
-	return 0, fmt.Errorf("place %d is torn, and no step was under way there", torn)
 }
+
+// isBetween says whether every block of p is as one or the other step left it.
+func (o *overwriting) isBetween(p []byte, before, after uint64) bool {
+	older, newer := make([]byte, o.size), content(after, o.size)
+	if before > 0 {
+		older = content(before, o.size)
+	}
+	for i := 0; i < o.size; i += blockSize {
+		block := p[i : i+blockSize]
+		if !bytes.Equal(block, older[i:i+blockSize]) && !bytes.Equal(block, newer[i:i+blockSize]) {
+			return false
+		}
+	}
+	return true
+}
+
+// blockSize is what a filesystem writes whole or not at all.
+const blockSize = 4096
 
 func (o *overwriting) Resume(uint64) (err error) {
 	if o.f, err = os.OpenFile(o.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
