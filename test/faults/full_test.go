@@ -19,6 +19,7 @@ import (
 // so, nothing acknowledged is lost, and once there is space the writing goes
 // on (G6).
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, smallDisk(t))
 	v := n.create("db", "1G")
 	a := &attack{node: n, id: v.GetId(), rng: rand.New(rand.NewPCG(1, 7)), acked: map[string]uint64{}}
@@ -66,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 		ended <- err
 	}
 	stop()
-	<-ended
+	_ = <-ended // killed by us, or it has said why
 	a.recover()
 	before := a.acked["bulk"]
 	ctx, stop = context.WithCancel(t.Context())

@@ -24,6 +24,7 @@ var kills = flag.Int("kills", 50, "how often TestEngineKilled kills an engine")
 // their work, again and again: the volume and its filesystem are sound, and hold
 // every step that was acknowledged outside (G1, G2).
 func TestEngineKilled(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, nil)
 	v := n.create("db", "512M")
 	a := &attack{node: n, id: v.GetId(), rng: rand.New(rand.NewPCG(1, 6)), acked: map[string]uint64{}}

@@ -20,6 +20,7 @@ var cycles = flag.Int("cycles", 200, "how many volumes come and go in TestNothin
 // TestNothingLeaks makes, attaches, writes, detaches and removes volumes again and
 // again: nothing of them is left, but for the trash (G8).
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, nil)
 	n.lifecycles("warm", 2*lanes) // makes what is made once and kept
 	before, goroutines := n.stock(), n.metric("go_goroutines")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ const callLimit = 55 * time.Second
 // does what it should, every call that asks is answered, and every call on the stuck
 // volume ends.
 func TestEngineStopped(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	n := newNode(t, nil)
 	n.create("stuck", "64M")
 	n.attach("stuck")
@@ -47,21 +49,22 @@ func TestEngineStopped(t *testing.T) {
 			t.Errorf("%s: %v; want what a healthy node answers", c.name, err)
 		}
 	}
-	for _, c := range []struct {
-		name string
-		call func(context.Context) error
-	}{
-		{"attach", func(ctx context.Context) error { _, err := n.tryAttach(ctx, "stuck"); return err }},
-		{"resize", func(ctx context.Context) error { return n.tryResize(ctx, "stuck", "128M") }},
-		{"remove", func(ctx context.Context) error { return n.tryRemove(ctx, "stuck") }},
-		{"detach", func(ctx context.Context) error { return n.tryDetach(ctx, "stuck") }},
+	var calls sync.WaitGroup // at once: each may take its whole budget
+	for name, call := range map[string]func(context.Context) error{
+		"attach": func(ctx context.Context) error { _, err := n.tryAttach(ctx, "stuck"); return err },
+		"resize": func(ctx context.Context) error { return n.tryResize(ctx, "stuck", "128M") },
+		"remove": func(ctx context.Context) error { return n.tryRemove(ctx, "stuck") },
+		"detach": func(ctx context.Context) error { return n.tryDetach(ctx, "stuck") },
 	} {
-		err := within(t, c.call)
-		if errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s of the stuck volume: no answer", c.name)
-		}
-		t.Logf("%s of the stuck volume: %v", c.name, err)
+		calls.Go(func() {
+			err := within(t, call)
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s of the stuck volume: no answer", name)
+			}
+			t.Logf("%s of the stuck volume: %v", name, err)
+		})
 	}
+	calls.Wait()
 	if err := within(t, n.list); err != nil {
 		t.Errorf("list after all that: %v", err)
 	}
@@ -71,6 +74,7 @@ func TestEngineStopped(t *testing.T) {
 // TestAgentStopped stops the agent in its tracks: volumes are written on, and calls
 // end with their callers' patience; afterwards all is as before.
 func TestAgentStopped(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, nil)
 	n.create("db", "64M")
 	mountpoint := n.attach("db")

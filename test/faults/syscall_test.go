@@ -54,7 +54,8 @@ func TestFailingSystemCall(t *testing.T) {
 			t.Parallel()
 			for _, call := range f.calls {
 				n := 1
-				for ; strike(t, script, f, call, n); n++ {
+				for strike(t, script, f, call, n) {
+					n++
 				}
 				if t.Logf("%s: %d calls failed in turn", call, n-1); n == 1 {
 					t.Errorf("%s: the script makes no such call", call) // F2
@@ -68,7 +69,7 @@ func TestFailingSystemCall(t *testing.T) {
 // against what was acknowledged. It reports whether there was an n-th call.
 func strike(t *testing.T, script string, f fault, call string, n int) (struck bool) {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
+	dir, err := os.MkdirTemp(t.TempDir(), "") //nolint:usetesting // removed at once: see below
 	if err != nil {
 		t.Fatal(err)
 	}

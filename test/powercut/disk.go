@@ -37,7 +37,7 @@ type disk struct {
 }
 
 // openDisk makes a disk with an empty ext4 and serves it below dir.
-func openDisk(dir string, rng *rand.Rand) (_ *disk, err error) {
+func openDisk(ctx context.Context, dir string, rng *rand.Rand) (_ *disk, err error) {
 	d := &disk{rng: rng, dir: filepath.Join(dir, "disk"), end: make(chan error, 1), pending: map[int64][]byte{}}
 	d.platter, err = os.Create(filepath.Join(dir, "platter"))
 	if err != nil {
@@ -58,7 +58,7 @@ func openDisk(dir string, rng *rand.Rand) (_ *disk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	serving, stop := context.WithCancel(context.Background())
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // until close, after the machine
 	d.stop = stop
 	go func() { d.end <- d.server.Run(serving) }()
 	return d, nil
@@ -68,7 +68,7 @@ func openDisk(dir string, rng *rand.Rand) (_ *disk, err error) {
 // mount. The machine must be gone.
 func (d *disk) close() {
 	d.stop()
-	<-d.end
+	<-d.end           // how it ended is no news
 	d.platter.Close() // nobody reads it again
 }
 

@@ -44,13 +44,13 @@ func guest(args []string) error {
 	if os.Getpid() != 1 {
 		return errors.New("the guest is started by a machine, as its process 1")
 	}
-	if err := work(context.Background(), args[0], args[1]); err != nil {
-		fmt.Println("@fail", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
+	err := work(context.Background(), args[0], args[1])
+	fmt.Println("@fail", strings.ReplaceAll(err.Error(), "\n", "; "))
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// work brings the machine up, reports what it finds, and runs the workload.
+// work brings the machine up, reports what it finds, and runs the workload. It returns
+// only with an error.
 func work(ctx context.Context, disk, name string) error {
 	if err := furnish(); err != nil {
 		return err

@@ -43,7 +43,7 @@ func (l *life) live(ctx context.Context) (err error) {
 	if err := os.Mkdir(l.dir, 0o700); err != nil {
 		return err
 	}
-	if l.disk, err = openDisk(l.dir, l.rng); err != nil {
+	if l.disk, err = openDisk(ctx, l.dir, l.rng); err != nil {
 		return err
 	}
 	defer l.disk.close()

@@ -53,7 +53,7 @@ func run(ctx context.Context, opts options) (*tally, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return t, fmt.Errorf("adopt processes: %w", err)
 	}
-	//nolint:usetesting // t.TempDir has long names, which do not fit into the address of a socket
+	// Not t.TempDir: it has long names, which do not fit into the address of a socket
 	dir, err := os.MkdirTemp("", "powercut-")
 	if err != nil {
 		return t, err
