@@ -67,7 +67,9 @@ func TestFullDisk(t *testing.T) {
 		ended <- err
 	}
 	stop()
-	_ = <-ended // killed by us, or it has said why
+	if err := <-ended; err == nil {
+		t.Error("a writer that never ends did")
+	}
 	a.recover()
 	before := a.acked["bulk"]
 	ctx, stop = context.WithCancel(t.Context())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -26,8 +27,8 @@ const schema = "CREATE TABLE IF NOT EXISTS steps(n INTEGER PRIMARY KEY, content 
 
 // inspect lets SQLite itself say whether its file is sound.
 func (d *database) Inspect() (uint64, error) {
-	if _, err := os.Stat(d.path); err != nil {
-		return 0, nil // not made yet; what is lost is noticed by the count
+	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // not made yet, or lost, which the count tells
 	}
 	out, err := exec.Command("sqlite3", "-batch", d.path, "PRAGMA integrity_check;"+schema+
 		"SELECT count(*)||' '||coalesce(max(n),0)||' '||coalesce(sum(content<>printf('%0200d',n*7919)),0) FROM steps;").CombinedOutput()
@@ -91,8 +92,8 @@ type redis struct {
 const redisSocket = "/run/redis.sock"
 
 func (r *redis) Inspect() (uint64, error) {
-	if _, err := os.Stat(r.dir); err != nil {
-		return 0, nil // not made yet; what is lost is noticed by the count
+	if _, err := os.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // not made yet, or lost, which the count tells
 	}
 	if err := r.start(); err != nil {
 		return 0, err
