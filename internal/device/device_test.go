@@ -445,7 +445,7 @@ func TestGrowAtAttach(t *testing.T) {
 
 func FuzzParseExt4(f *testing.F) {
 	f.Add(make([]byte, ext4HeaderSize))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		header := make([]byte, ext4HeaderSize)
 		copy(header, b)
 		parseExt4(header) // whatever it holds, there is an answer

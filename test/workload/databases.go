@@ -25,7 +25,7 @@ type database struct {
 
 const schema = "CREATE TABLE IF NOT EXISTS steps(n INTEGER PRIMARY KEY, content TEXT);"
 
-// inspect lets SQLite itself say whether its file is sound.
+// Inspect lets SQLite itself say whether its file is sound.
 func (d *database) Inspect() (uint64, error) {
 	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil // not made yet, or lost, which the count tells
