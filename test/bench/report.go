@@ -95,6 +95,7 @@ func median(samples []float64) float64 {
 
 const (
 	resultsFile = "results.json"
+	tableFile   = "table.txt"
 	plotFile    = "ratios.svg"
 )
 
@@ -108,6 +109,11 @@ func (r *report) save(dir string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	var table strings.Builder
+	r.print(&table)
+	if err := os.WriteFile(filepath.Join(dir, tableFile), []byte(table.String()), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, plotFile), []byte(plot(r)), 0o644)
