@@ -97,7 +97,11 @@ func run(ctx context.Context, w io.Writer, args []string) int {
 	}
 	r := newReport(o)
 	err = measure(ctx, w, o, r)
+	if ctx.Err() != nil {
+		r.note("This run was interrupted: the last work was not done in every round.")
+	}
 	if len(r.Results) > 0 {
+		err = errors.Join(err, r.save(o.out))
 		r.print(w)
 		r.tellWhere(w, o.out)
 	}
