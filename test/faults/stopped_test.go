@@ -49,9 +49,11 @@ func TestEngineStopped(t *testing.T) {
 			t.Errorf("%s: %v; want what a healthy node answers", c.name, err)
 		}
 	}
+	if _, err := n.tryAttach(t.Context(), "stuck"); err == nil {
+		t.Error("attached to an engine that is stopped")
+	}
 	var calls sync.WaitGroup // at once: each may take its whole budget
 	for name, call := range map[string]func(context.Context) error{
-		"attach": func(ctx context.Context) error { _, err := n.tryAttach(ctx, "stuck"); return err },
 		"resize": func(ctx context.Context) error { return n.tryResize(ctx, "stuck", "128M") },
 		"remove": func(ctx context.Context) error { return n.tryRemove(ctx, "stuck") },
 		"detach": func(ctx context.Context) error { return n.tryDetach(ctx, "stuck") },

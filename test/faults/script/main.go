@@ -28,7 +28,7 @@ import (
 const (
 	blocks      = ballast.ChunkSize / ballast.BlockSize
 	logCapacity = 4 * 32 << 10
-	steps       = 24
+	steps       = 18
 )
 
 func main() {
