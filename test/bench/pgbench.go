@@ -86,6 +86,7 @@ func transactions(text string) (float64, error) {
 func (g *pgbench) serving(ctx context.Context, p *place, f func() error) error {
 	cmd := g.command(ctx, "postgres", "-D", g.data(p), "-k", sockets,
 		"-c", "listen_addresses=", "-c", "max_wal_size=8GB", "-c", "fsync=on", "-c", "synchronous_commit=on")
+	cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWIPC // nobody else removes its shared memory when it is killed
 	return g.b.serving(ctx, server{
 		cmd: cmd,
 		end: syscall.SIGINT, // "fast shutdown"

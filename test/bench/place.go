@@ -84,6 +84,10 @@ func (b *bench) makePlaces(ctx context.Context, m *lab.Machine, r *report) ([]*p
 	if _, err := m.Output(ctx, "install", "-d", "-m", "1777", placesDir, sockets); err != nil {
 		return nil, err
 	}
+	// What PostgreSQL shares there goes with the machine, also when it is killed.
+	if _, err := m.Output(ctx, "mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/dev/shm"); err != nil {
+		return nil, err
+	}
 	var places []*place
 	for _, kind := range []struct {
 		names []string
