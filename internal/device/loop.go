@@ -153,7 +153,12 @@ func (l loop) unbind(ctx context.Context, dev uint64) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.path(), err)
 	}
-	err = unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+	// Only now is it sure whose device this is: while it is open it is not given to
+	// anybody else, and before it may have been.
+	info, err := unix.IoctlLoopGetStatus64(fd)
+	if err == nil && info.Device == dev && info.Inode == fileNode {
+		err = unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+	}
 	unix.Close(fd) // this is what frees it
 	if err != nil && !errors.Is(err, unix.ENXIO) {
 		return fmt.Errorf("unbind %s: %w", l.path(), err)
