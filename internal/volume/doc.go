@@ -35,7 +35,7 @@
 //
 // # Concurrency
 //
-// A [Volume] is safe for concurrent use and starts no goroutines: who opens it
+// A [Volume] is safe for concurrent use and leaves no goroutine behind: who opens it
 // also runs [Volume.Run]. Locks are taken in the order
 // making or applying, writing, mu.
 package volume

@@ -17,7 +17,8 @@ type recovery struct {
 	next    ballast.LSN // of the record after the last good one
 	end     position    // after the last good batch
 	batches int
-	buf     []byte
+	reader  *segmentReader
+	buf     []byte // of the segment that is being looked at
 }
 
 // read walks the log in segs. What follows a torn batch was never acknowledged,
@@ -32,6 +33,8 @@ func (r *recovery) read(segs []*segment) error {
 			from = i
 		}
 	}
+	r.reader = newSegmentReader(candidates[from:])
+	defer r.reader.close()
 	for i, s := range candidates[from:] {
 		if i == 0 && s.first <= r.next {
 			r.next = s.first
@@ -72,14 +75,9 @@ func (r *recovery) readSegment(s *segment) error {
 }
 
 // load reads a whole segment.
-func (r *recovery) load(s *segment) error {
-	if r.buf == nil {
-		r.buf = make([]byte, s.blocks*blockSize)
-	}
-	if _, err := s.file.ReadAt(r.buf, 0); err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	return nil
+func (r *recovery) load(s *segment) (err error) {
+	r.buf, err = r.reader.load(s)
+	return err
 }
 
 // readBatch takes the records of a batch up to one that is torn, and then
