@@ -21,6 +21,7 @@ import (
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
 	"github.com/ballast-io/ballast/internal/device"
 	"github.com/ballast-io/ballast/internal/engine"
+	"github.com/ballast-io/ballast/test/freeze"
 )
 
 // realAgent is an agent in a process of its own, on this machine's kernel.
@@ -261,9 +262,7 @@ func TestRealEngineStopped(t *testing.T) {
 	a.attach("stopped", "a")
 	eventually(t, "status", func() bool { return a.inspect("stopped").GetEngine().GetPid() != 0 })
 	pid := int(a.inspect("stopped").GetEngine().GetPid())
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze.Process(t, pid)
 	a.attach("other", "b")
 	a.detach("other", "b")
 	if _, err := a.volumes.Attach(t.Context(), connect.NewRequest(&v1.AttachRequest{Name: "stopped", Holder: "c"})); err == nil {

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/test/freeze"
 )
 
 // serveInChild serves at deviceFile in a process of its own.
@@ -136,9 +135,7 @@ func TestStoppedServer(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			freeze.Process(t, cmd.Process.Pid)
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			if err := tt.call(ctx, spec); !errors.Is(err, context.DeadlineExceeded) && tt.name != "detach" {

@@ -22,6 +22,7 @@ import (
 	"github.com/ballast-io/ballast/internal/device"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
+	"github.com/ballast-io/ballast/test/freeze"
 )
 
 // TestMain makes the test binary the engine that Spawn starts.
@@ -253,9 +254,7 @@ func TestDial(t *testing.T) {
 func TestStoppedEngine(t *testing.T) {
 	dir := newVolume(t)
 	c := spawn(t, dir, 1)
-	if err := c.process.Signal(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze.Process(t, c.process.Pid)
 	for name, call := range map[string]func(context.Context) error{
 		"status": func(ctx context.Context) error { _, err := c.Status(ctx); return err },
 		"resize": func(ctx context.Context) error { return c.Resize(ctx, 2*size) },
