@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -150,13 +151,27 @@ func recoverVolume(ctx context.Context) error {
 	if err := workload.Report(os.Stdout, mounted); err != nil {
 		return err
 	}
-	if err := device.Detach(ctx, engine.DeviceFile(volumeDir)); err != nil {
+	if err := detach(ctx); err != nil {
 		return err
 	}
 	if out, err := exec.Command("e2fsck", "-fn", engine.DeviceFile(volumeDir)).CombinedOutput(); err != nil {
 		return fmt.Errorf("e2fsck of the volume: %w: %s", err, out)
 	}
 	return attach(ctx, false)
+}
+
+// detach asks again while the volume is in use: a database that was killed may have
+// left a child that is still on its way out.
+func detach(ctx context.Context) error {
+	const tries = 100
+	var err error
+	for range tries {
+		if err = device.Detach(ctx, engine.DeviceFile(volumeDir)); !errors.Is(err, ballast.ErrInUse) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond) // between looks at what is
+	}
+	return err
 }
 
 func attach(ctx context.Context, mayFormat bool) error {
