@@ -8,10 +8,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
 )
 
 // volumeService shows the node's volumes to the API.
-type volumeService struct{ node *node }
+type volumeService struct {
+	ballastv1connect.UnimplementedVolumeServiceHandler
+	node *node
+}
 
 func (s volumeService) Create(ctx context.Context, r *connect.Request[v1.CreateRequest]) (*connect.Response[v1.CreateResponse], error) {
 	v, err := s.node.Create(ctx, r.Msg.GetName(), r.Msg.GetOptions())

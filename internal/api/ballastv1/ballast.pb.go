@@ -48,6 +48,9 @@ type Volume struct {
 	Engine        *EngineStatus          `protobuf:"bytes,17,opt,name=engine,proto3" json:"engine,omitempty"` // set while attached
 	Conditions    []*Condition           `protobuf:"bytes,18,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	UsedBytes     uint64                 `protobuf:"varint,19,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"` // disk space held by the volume's files on this node
+	Archive       *ArchiveState          `protobuf:"bytes,20,opt,name=archive,proto3" json:"archive,omitempty"`                       // unset where the volume's class is not archived
+	Hydration     *Hydration             `protobuf:"bytes,21,opt,name=hydration,proto3" json:"hydration,omitempty"`                   // unset when everything is here
+	Origin        string                 `protobuf:"bytes,22,opt,name=origin,proto3" json:"origin,omitempty"`                         // what it was restored from, as "db at 2026-11-21T10:42:06Z"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +218,258 @@ func (x *Volume) GetUsedBytes() uint64 {
 	return 0
 }
 
+func (x *Volume) GetArchive() *ArchiveState {
+	if x != nil {
+		return x.Archive
+	}
+	return nil
+}
+
+func (x *Volume) GetHydration() *Hydration {
+	if x != nil {
+		return x.Hydration
+	}
+	return nil
+}
+
+func (x *Volume) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+// ArchiveState is how far a volume's history is in the archive.
+type ArchiveState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ArchivedUntil *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=archived_until,json=archivedUntil,proto3" json:"archived_until,omitempty"` // the newest point in the archive
+	QueuedBytes   uint64                 `protobuf:"varint,2,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`      // held here until they are archived
+	BehindSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=behind_since,json=behindSince,proto3" json:"behind_since,omitempty"`       // set while archiving fails
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                                      // why it fails
+	LastSnapshot  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_snapshot,json=lastSnapshot,proto3" json:"last_snapshot,omitempty"`
+	Snapshotting  bool                   `protobuf:"varint,6,opt,name=snapshotting,proto3" json:"snapshotting,omitempty"`            // a base snapshot is being taken
+	TailBytes     uint64                 `protobuf:"varint,7,opt,name=tail_bytes,json=tailBytes,proto3" json:"tail_bytes,omitempty"` // in the archive since the last snapshot
+	Gaps          []*Window              `protobuf:"bytes,8,rep,name=gaps,proto3" json:"gaps,omitempty"`                             // stretches of time that could not be kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveState) Reset() {
+	*x = ArchiveState{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveState) ProtoMessage() {}
+
+func (x *ArchiveState) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveState.ProtoReflect.Descriptor instead.
+func (*ArchiveState) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ArchiveState) GetArchivedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ArchivedUntil
+	}
+	return nil
+}
+
+func (x *ArchiveState) GetQueuedBytes() uint64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+func (x *ArchiveState) GetBehindSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BehindSince
+	}
+	return nil
+}
+
+func (x *ArchiveState) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ArchiveState) GetLastSnapshot() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSnapshot
+	}
+	return nil
+}
+
+func (x *ArchiveState) GetSnapshotting() bool {
+	if x != nil {
+		return x.Snapshotting
+	}
+	return false
+}
+
+func (x *ArchiveState) GetTailBytes() uint64 {
+	if x != nil {
+		return x.TailBytes
+	}
+	return 0
+}
+
+func (x *ArchiveState) GetGaps() []*Window {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+// Hydration is how much of a volume is still in the archive alone.
+type Hydration struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	TotalBytes     uint64                 `protobuf:"varint,1,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"` // of the volume
+	MissingBytes   uint64                 `protobuf:"varint,2,opt,name=missing_bytes,json=missingBytes,proto3" json:"missing_bytes,omitempty"`
+	BytesPerSecond uint64                 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	Error          string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // why nothing arrives; empty when well
+	FailingSince   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Hydration) Reset() {
+	*x = Hydration{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hydration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hydration) ProtoMessage() {}
+
+func (x *Hydration) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hydration.ProtoReflect.Descriptor instead.
+func (*Hydration) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Hydration) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetMissingBytes() uint64 {
+	if x != nil {
+		return x.MissingBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetBytesPerSecond() uint64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Hydration) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Hydration) GetFailingSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSince
+	}
+	return nil
+}
+
+// Window is a stretch of time.
+type Window struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Window) Reset() {
+	*x = Window{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Window) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Window) ProtoMessage() {}
+
+func (x *Window) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Window.ProtoReflect.Descriptor instead.
+func (*Window) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Window) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Window) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // EngineStatus is what a running engine says of its volume.
 type EngineStatus struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -239,7 +494,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +506,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +519,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{1}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EngineStatus) GetPid() int32 {
@@ -385,7 +640,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +652,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +665,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{2}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Condition) GetCode() string {
@@ -451,7 +706,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +718,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +731,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{3}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateRequest) GetName() string {
@@ -502,7 +757,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +769,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +782,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{4}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateResponse) GetVolume() *Volume {
@@ -546,7 +801,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +813,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +826,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{5}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRequest) GetTrash() bool {
@@ -590,7 +845,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +857,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +870,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{6}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListResponse) GetVolumes() []*Volume {
@@ -634,7 +889,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +901,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +914,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{7}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InspectRequest) GetName() string {
@@ -678,7 +933,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +945,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +958,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{8}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InspectResponse) GetVolume() *Volume {
@@ -722,7 +977,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +989,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +1002,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{9}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveRequest) GetName() string {
@@ -766,7 +1021,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1033,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1046,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{10}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveResponse) GetKeptUntil() *timestamppb.Timestamp {
@@ -811,7 +1066,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +1078,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +1091,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{11}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RestoreRequest) GetName() string {
@@ -862,7 +1117,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1129,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1142,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{12}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestoreResponse) GetVolume() *Volume {
@@ -907,7 +1162,7 @@ type ResizeRequest struct {
 
 func (x *ResizeRequest) Reset() {
 	*x = ResizeRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1174,7 @@ func (x *ResizeRequest) String() string {
 func (*ResizeRequest) ProtoMessage() {}
 
 func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1187,7 @@ func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{13}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResizeRequest) GetName() string {
@@ -958,7 +1213,7 @@ type ResizeResponse struct {
 
 func (x *ResizeResponse) Reset() {
 	*x = ResizeResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1225,7 @@ func (x *ResizeResponse) String() string {
 func (*ResizeResponse) ProtoMessage() {}
 
 func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1238,7 @@ func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeResponse.ProtoReflect.Descriptor instead.
 func (*ResizeResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{14}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResizeResponse) GetVolume() *Volume {
@@ -1003,7 +1258,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1270,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1283,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{15}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AttachRequest) GetName() string {
@@ -1054,7 +1309,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1321,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1334,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{16}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttachResponse) GetMountpoint() string {
@@ -1099,7 +1354,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1366,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1379,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{17}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DetachRequest) GetName() string {
@@ -1149,7 +1404,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1416,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1429,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{18}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{21}
 }
 
 type StatusRequest struct {
@@ -1185,7 +1440,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1452,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1465,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{19}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{22}
 }
 
 type StatusResponse struct {
@@ -1231,7 +1486,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1498,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1511,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{20}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1329,12 +1584,1983 @@ func (x *StatusResponse) GetConditions() []*Condition {
 	return nil
 }
 
+// Progress is how far long work has come. Unknown totals are 0.
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          string                 `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"` // what is being done, in a few words
+	DoneBytes     uint64                 `protobuf:"varint,2,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	TotalBytes    uint64                 `protobuf:"varint,3,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Progress) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Progress) GetDoneBytes() uint64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *Progress) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+// Point is a moment that a volume can be restored to.
+type Point struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Lsn           uint64                 `protobuf:"varint,2,opt,name=lsn,proto3" json:"lsn,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Point) Reset() {
+	*x = Point{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Point) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Point) ProtoMessage() {}
+
+func (x *Point) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Point.ProtoReflect.Descriptor instead.
+func (*Point) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Point) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Point) GetLsn() uint64 {
+	if x != nil {
+		return x.Lsn
+	}
+	return 0
+}
+
+func (x *Point) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// BaseSnapshot is a base snapshot in the archive.
+type BaseSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // as restic names it
+	Point         *Point                 `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Tags          []string               `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`    // of the volume
+	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`                                // that took it
+	AddedBytes    uint64                 `protobuf:"varint,6,opt,name=added_bytes,json=addedBytes,proto3" json:"added_bytes,omitempty"` // to the archive
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BaseSnapshot) Reset() {
+	*x = BaseSnapshot{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BaseSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BaseSnapshot) ProtoMessage() {}
+
+func (x *BaseSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BaseSnapshot.ProtoReflect.Descriptor instead.
+func (*BaseSnapshot) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *BaseSnapshot) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BaseSnapshot) GetPoint() *Point {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *BaseSnapshot) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *BaseSnapshot) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *BaseSnapshot) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *BaseSnapshot) GetAddedBytes() uint64 {
+	if x != nil {
+		return x.AddedBytes
+	}
+	return 0
+}
+
+type SnapshotRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Tags          []string               `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRequest) Reset() {
+	*x = SnapshotRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRequest) ProtoMessage() {}
+
+func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SnapshotRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+type SnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Snapshot      *BaseSnapshot          `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // in the last message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotResponse) Reset() {
+	*x = SnapshotResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotResponse) ProtoMessage() {}
+
+func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
+func (*SnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SnapshotResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *SnapshotResponse) GetSnapshot() *BaseSnapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+type HistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *HistoryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type HistoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshots     []*BaseSnapshot        `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`                  // oldest first
+	AnySecond     []*Window              `protobuf:"bytes,2,rep,name=any_second,json=anySecond,proto3" json:"any_second,omitempty"` // any second within can be restored
+	Problems      []string               `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`                    // what is missing or damaged, and the newest point that is whole
+	Retention     string                 `protobuf:"bytes,4,opt,name=retention,proto3" json:"retention,omitempty"`                  // "any second for 24h, hourly 7d, daily 30d"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HistoryResponse) GetSnapshots() []*BaseSnapshot {
+	if x != nil {
+		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetAnySecond() []*Window {
+	if x != nil {
+		return x.AnySecond
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetRetention() string {
+	if x != nil {
+		return x.Retention
+	}
+	return ""
+}
+
+type RestoreAtRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`                           // unset: the newest point
+	As            string                 `protobuf:"bytes,3,opt,name=as,proto3" json:"as,omitempty"`                           // the new volume's name
+	InPlace       bool                   `protobuf:"varint,4,opt,name=in_place,json=inPlace,proto3" json:"in_place,omitempty"` // take the volume's place; it goes to the trash
+	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Snapshot      string                 `protobuf:"bytes,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // the id or tag of a base snapshot, instead of a time
+	Archive       string                 `protobuf:"bytes,7,opt,name=archive,proto3" json:"archive,omitempty"`   // reserved for other archives; must be empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAtRequest) Reset() {
+	*x = RestoreAtRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAtRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAtRequest) ProtoMessage() {}
+
+func (x *RestoreAtRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAtRequest.ProtoReflect.Descriptor instead.
+func (*RestoreAtRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RestoreAtRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RestoreAtRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RestoreAtRequest) GetAs() string {
+	if x != nil {
+		return x.As
+	}
+	return ""
+}
+
+func (x *RestoreAtRequest) GetInPlace() bool {
+	if x != nil {
+		return x.InPlace
+	}
+	return false
+}
+
+func (x *RestoreAtRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RestoreAtRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *RestoreAtRequest) GetArchive() string {
+	if x != nil {
+		return x.Archive
+	}
+	return ""
+}
+
+type RestoreAtResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        *Volume                `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`                            // unset in a dry run
+	Point         *Point                 `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`                              // the moment that was found: the last flush at or before the one asked for
+	Plan          []string               `protobuf:"bytes,3,rep,name=plan,proto3" json:"plan,omitempty"`                                // in words, step by step
+	FetchBytes    uint64                 `protobuf:"varint,4,opt,name=fetch_bytes,json=fetchBytes,proto3" json:"fetch_bytes,omitempty"` // to be fetched in all, before compression
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAtResponse) Reset() {
+	*x = RestoreAtResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAtResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAtResponse) ProtoMessage() {}
+
+func (x *RestoreAtResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAtResponse.ProtoReflect.Descriptor instead.
+func (*RestoreAtResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RestoreAtResponse) GetVolume() *Volume {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+func (x *RestoreAtResponse) GetPoint() *Point {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *RestoreAtResponse) GetPlan() []string {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *RestoreAtResponse) GetFetchBytes() uint64 {
+	if x != nil {
+		return x.FetchBytes
+	}
+	return 0
+}
+
+type RetainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Policy        string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"` // to be used instead of the volume's, in a plan
+	Apply         bool                   `protobuf:"varint,3,opt,name=apply,proto3" json:"apply,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetainRequest) Reset() {
+	*x = RetainRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetainRequest) ProtoMessage() {}
+
+func (x *RetainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetainRequest.ProtoReflect.Descriptor instead.
+func (*RetainRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RetainRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RetainRequest) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *RetainRequest) GetApply() bool {
+	if x != nil {
+		return x.Apply
+	}
+	return false
+}
+
+type RetainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*RetainStep          `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	FreedBytes    uint64                 `protobuf:"varint,2,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"` // of the tail; packs are freed by prune
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetainResponse) Reset() {
+	*x = RetainResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetainResponse) ProtoMessage() {}
+
+func (x *RetainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetainResponse.ProtoReflect.Descriptor instead.
+func (*RetainResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RetainResponse) GetSteps() []*RetainStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *RetainResponse) GetFreedBytes() uint64 {
+	if x != nil {
+		return x.FreedBytes
+	}
+	return 0
+}
+
+type RetainStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keep          bool                   `protobuf:"varint,1,opt,name=keep,proto3" json:"keep,omitempty"`
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // a snapshot's id, or a stretch of the tail
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // which rule keeps it, or why it goes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetainStep) Reset() {
+	*x = RetainStep{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetainStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetainStep) ProtoMessage() {}
+
+func (x *RetainStep) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetainStep.ProtoReflect.Descriptor instead.
+func (*RetainStep) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RetainStep) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+func (x *RetainStep) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *RetainStep) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *RetainStep) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type VerifyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // empty: every archived volume
+	Command       string                 `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"` // run with the restored filesystem's folder as its working directory
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyRequest) Reset() {
+	*x = VerifyRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyRequest) ProtoMessage() {}
+
+func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
+func (*VerifyRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *VerifyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VerifyRequest) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+type VerifyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Result        *VerifyResult          `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"` // one per volume
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyResponse) Reset() {
+	*x = VerifyResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyResponse) ProtoMessage() {}
+
+func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
+func (*VerifyResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *VerifyResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *VerifyResponse) GetResult() *VerifyResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+type VerifyResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Point         *Point                 `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Ok            bool                   `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,6,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	CommandOutput string                 `protobuf:"bytes,7,opt,name=command_output,json=commandOutput,proto3" json:"command_output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyResult) Reset() {
+	*x = VerifyResult{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyResult) ProtoMessage() {}
+
+func (x *VerifyResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyResult.ProtoReflect.Descriptor instead.
+func (*VerifyResult) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *VerifyResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VerifyResult) GetPoint() *Point {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *VerifyResult) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *VerifyResult) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *VerifyResult) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *VerifyResult) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *VerifyResult) GetCommandOutput() string {
+	if x != nil {
+		return x.CommandOutput
+	}
+	return ""
+}
+
+type InitArchiveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InitArchiveRequest) Reset() {
+	*x = InitArchiveRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InitArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InitArchiveRequest) ProtoMessage() {}
+
+func (x *InitArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InitArchiveRequest.ProtoReflect.Descriptor instead.
+func (*InitArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{39}
+}
+
+type InitArchiveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	RepositoryId  string                 `protobuf:"bytes,2,opt,name=repository_id,json=repositoryId,proto3" json:"repository_id,omitempty"`
+	PasswordFile  string                 `protobuf:"bytes,3,opt,name=password_file,json=passwordFile,proto3" json:"password_file,omitempty"` // set when one was made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InitArchiveResponse) Reset() {
+	*x = InitArchiveResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InitArchiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InitArchiveResponse) ProtoMessage() {}
+
+func (x *InitArchiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InitArchiveResponse.ProtoReflect.Descriptor instead.
+func (*InitArchiveResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *InitArchiveResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *InitArchiveResponse) GetRepositoryId() string {
+	if x != nil {
+		return x.RepositoryId
+	}
+	return ""
+}
+
+func (x *InitArchiveResponse) GetPasswordFile() string {
+	if x != nil {
+		return x.PasswordFile
+	}
+	return ""
+}
+
+type ArchiveStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveStatusRequest) Reset() {
+	*x = ArchiveStatusRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveStatusRequest) ProtoMessage() {}
+
+func (x *ArchiveStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveStatusRequest.ProtoReflect.Descriptor instead.
+func (*ArchiveStatusRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{41}
+}
+
+type ArchiveStatusResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	Local         bool                   `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"` // on this very machine: no help against its loss
+	RepositoryId  string                 `protobuf:"bytes,3,opt,name=repository_id,json=repositoryId,proto3" json:"repository_id,omitempty"`
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // ready, missing, unreachable, locked-out
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	FailingSince  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
+	Volumes       []*VolumeArchive       `protobuf:"bytes,7,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	LastVerified  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_verified,json=lastVerified,proto3" json:"last_verified,omitempty"`
+	PasswordFile  string                 `protobuf:"bytes,9,opt,name=password_file,json=passwordFile,proto3" json:"password_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveStatusResponse) Reset() {
+	*x = ArchiveStatusResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveStatusResponse) ProtoMessage() {}
+
+func (x *ArchiveStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveStatusResponse.ProtoReflect.Descriptor instead.
+func (*ArchiveStatusResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ArchiveStatusResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *ArchiveStatusResponse) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *ArchiveStatusResponse) GetRepositoryId() string {
+	if x != nil {
+		return x.RepositoryId
+	}
+	return ""
+}
+
+func (x *ArchiveStatusResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ArchiveStatusResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ArchiveStatusResponse) GetFailingSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSince
+	}
+	return nil
+}
+
+func (x *ArchiveStatusResponse) GetVolumes() []*VolumeArchive {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *ArchiveStatusResponse) GetLastVerified() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastVerified
+	}
+	return nil
+}
+
+func (x *ArchiveStatusResponse) GetPasswordFile() string {
+	if x != nil {
+		return x.PasswordFile
+	}
+	return ""
+}
+
+type VolumeArchive struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	State         *ArchiveState          `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeArchive) Reset() {
+	*x = VolumeArchive{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeArchive) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeArchive) ProtoMessage() {}
+
+func (x *VolumeArchive) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeArchive.ProtoReflect.Descriptor instead.
+func (*VolumeArchive) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *VolumeArchive) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VolumeArchive) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *VolumeArchive) GetState() *ArchiveState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+type ListKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{44}
+}
+
+type ListKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListKeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type Key struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	Current       bool                   `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"` // the one the agent opened the archive with
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Key) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Key) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Key) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Key) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Key) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+type AddKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      []byte                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddKeyRequest) Reset() {
+	*x = AddKeyRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddKeyRequest) ProtoMessage() {}
+
+func (x *AddKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddKeyRequest.ProtoReflect.Descriptor instead.
+func (*AddKeyRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *AddKeyRequest) GetPassword() []byte {
+	if x != nil {
+		return x.Password
+	}
+	return nil
+}
+
+type AddKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *Key                   `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddKeyResponse) Reset() {
+	*x = AddKeyResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddKeyResponse) ProtoMessage() {}
+
+func (x *AddKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddKeyResponse.ProtoReflect.Descriptor instead.
+func (*AddKeyResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *AddKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type RemoveKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveKeyRequest) Reset() {
+	*x = RemoveKeyRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveKeyRequest) ProtoMessage() {}
+
+func (x *RemoveKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveKeyRequest.ProtoReflect.Descriptor instead.
+func (*RemoveKeyRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *RemoveKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RemoveKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveKeyResponse) Reset() {
+	*x = RemoveKeyResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveKeyResponse) ProtoMessage() {}
+
+func (x *RemoveKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveKeyResponse.ProtoReflect.Descriptor instead.
+func (*RemoveKeyResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{50}
+}
+
+type CheckArchiveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReadData      bool                   `protobuf:"varint,1,opt,name=read_data,json=readData,proto3" json:"read_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckArchiveRequest) Reset() {
+	*x = CheckArchiveRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckArchiveRequest) ProtoMessage() {}
+
+func (x *CheckArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckArchiveRequest.ProtoReflect.Descriptor instead.
+func (*CheckArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *CheckArchiveRequest) GetReadData() bool {
+	if x != nil {
+		return x.ReadData
+	}
+	return false
+}
+
+type CheckArchiveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Problem       string                 `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`    // one per message
+	Done          bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`         // the last message
+	Problems      uint32                 `protobuf:"varint,4,opt,name=problems,proto3" json:"problems,omitempty"` // in all, in the last message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckArchiveResponse) Reset() {
+	*x = CheckArchiveResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckArchiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckArchiveResponse) ProtoMessage() {}
+
+func (x *CheckArchiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckArchiveResponse.ProtoReflect.Descriptor instead.
+func (*CheckArchiveResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *CheckArchiveResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *CheckArchiveResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *CheckArchiveResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *CheckArchiveResponse) GetProblems() uint32 {
+	if x != nil {
+		return x.Problems
+	}
+	return 0
+}
+
+type PruneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Apply         bool                   `protobuf:"varint,1,opt,name=apply,proto3" json:"apply,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneRequest) Reset() {
+	*x = PruneRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneRequest) ProtoMessage() {}
+
+func (x *PruneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
+func (*PruneRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *PruneRequest) GetApply() bool {
+	if x != nil {
+		return x.Apply
+	}
+	return false
+}
+
+type PruneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Plan          []string               `protobuf:"bytes,2,rep,name=plan,proto3" json:"plan,omitempty"` // in words
+	FreedBytes    uint64                 `protobuf:"varint,3,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	Done          bool                   `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneResponse) Reset() {
+	*x = PruneResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneResponse) ProtoMessage() {}
+
+func (x *PruneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
+func (*PruneResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *PruneResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetPlan() []string {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetFreedBytes() uint64 {
+	if x != nil {
+		return x.FreedBytes
+	}
+	return 0
+}
+
+func (x *PruneResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+type RecoverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DryRun        bool                   `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RecoverRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type RecoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Result        *RecoverResult         `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"` // one per volume
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverResponse) Reset() {
+	*x = RecoverResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResponse) ProtoMessage() {}
+
+func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
+func (*RecoverResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *RecoverResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *RecoverResponse) GetResult() *RecoverResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+type RecoverResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Point         *Point                 `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Existed       bool                   `protobuf:"varint,4,opt,name=existed,proto3" json:"existed,omitempty"` // the node has it already; nothing was done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverResult) Reset() {
+	*x = RecoverResult{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResult) ProtoMessage() {}
+
+func (x *RecoverResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResult.ProtoReflect.Descriptor instead.
+func (*RecoverResult) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *RecoverResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RecoverResult) GetPoint() *Point {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *RecoverResult) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RecoverResult) GetExisted() bool {
+	if x != nil {
+		return x.Existed
+	}
+	return false
+}
+
 var File_ballast_v1_ballast_proto protoreflect.FileDescriptor
 
 const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\n" +
 	"\x18ballast/v1/ballast.proto\x12\n" +
-	"ballast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x05\n" +
+	"ballast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x06\n" +
 	"\x06Volume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1d\n" +
@@ -1363,10 +3589,33 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"conditions\x18\x12 \x03(\v2\x15.ballast.v1.ConditionR\n" +
 	"conditions\x12\x1d\n" +
 	"\n" +
-	"used_bytes\x18\x13 \x01(\x04R\tusedBytes\x1a9\n" +
+	"used_bytes\x18\x13 \x01(\x04R\tusedBytes\x122\n" +
+	"\aarchive\x18\x14 \x01(\v2\x18.ballast.v1.ArchiveStateR\aarchive\x123\n" +
+	"\thydration\x18\x15 \x01(\v2\x15.ballast.v1.HydrationR\thydration\x12\x16\n" +
+	"\x06origin\x18\x16 \x01(\tR\x06origin\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc8\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x02\n" +
+	"\fArchiveState\x12A\n" +
+	"\x0earchived_until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rarchivedUntil\x12!\n" +
+	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12=\n" +
+	"\fbehind_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vbehindSince\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12?\n" +
+	"\rlast_snapshot\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\flastSnapshot\x12\"\n" +
+	"\fsnapshotting\x18\x06 \x01(\bR\fsnapshotting\x12\x1d\n" +
+	"\n" +
+	"tail_bytes\x18\a \x01(\x04R\ttailBytes\x12&\n" +
+	"\x04gaps\x18\b \x03(\v2\x12.ballast.v1.WindowR\x04gaps\"\xd2\x01\n" +
+	"\tHydration\x12\x1f\n" +
+	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
+	"totalBytes\x12#\n" +
+	"\rmissing_bytes\x18\x02 \x01(\x04R\fmissingBytes\x12(\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x04R\x0ebytesPerSecond\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12?\n" +
+	"\rfailing_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\"j\n" +
+	"\x06Window\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xc8\x03\n" +
 	"\fEngineStatus\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x19\n" +
 	"\blast_lsn\x18\x02 \x01(\x04R\alastLsn\x12\x1f\n" +
@@ -1450,7 +3699,144 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\n" +
 	" \x03(\v2\x15.ballast.v1.ConditionR\n" +
-	"conditions2\x97\x04\n" +
+	"conditions\"^\n" +
+	"\bProgress\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x02 \x01(\x04R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x03 \x01(\x04R\n" +
+	"totalBytes\"_\n" +
+	"\x05Point\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
+	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xaf\x01\n" +
+	"\fBaseSnapshot\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\x05point\x18\x02 \x01(\v2\x11.ballast.v1.PointR\x05point\x12\x12\n" +
+	"\x04tags\x18\x03 \x03(\tR\x04tags\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x04R\tsizeBytes\x12\x12\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\x12\x1f\n" +
+	"\vadded_bytes\x18\x06 \x01(\x04R\n" +
+	"addedBytes\"9\n" +
+	"\x0fSnapshotRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04tags\x18\x02 \x03(\tR\x04tags\"z\n" +
+	"\x10SnapshotResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x124\n" +
+	"\bsnapshot\x18\x02 \x01(\v2\x18.ballast.v1.BaseSnapshotR\bsnapshot\"$\n" +
+	"\x0eHistoryRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xb6\x01\n" +
+	"\x0fHistoryResponse\x126\n" +
+	"\tsnapshots\x18\x01 \x03(\v2\x18.ballast.v1.BaseSnapshotR\tsnapshots\x121\n" +
+	"\n" +
+	"any_second\x18\x02 \x03(\v2\x12.ballast.v1.WindowR\tanySecond\x12\x1a\n" +
+	"\bproblems\x18\x03 \x03(\tR\bproblems\x12\x1c\n" +
+	"\tretention\x18\x04 \x01(\tR\tretention\"\xcc\x01\n" +
+	"\x10RestoreAtRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02as\x18\x03 \x01(\tR\x02as\x12\x19\n" +
+	"\bin_place\x18\x04 \x01(\bR\ainPlace\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x1a\n" +
+	"\bsnapshot\x18\x06 \x01(\tR\bsnapshot\x12\x18\n" +
+	"\aarchive\x18\a \x01(\tR\aarchive\"\x9d\x01\n" +
+	"\x11RestoreAtResponse\x12*\n" +
+	"\x06volume\x18\x01 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\x12'\n" +
+	"\x05point\x18\x02 \x01(\v2\x11.ballast.v1.PointR\x05point\x12\x12\n" +
+	"\x04plan\x18\x03 \x03(\tR\x04plan\x12\x1f\n" +
+	"\vfetch_bytes\x18\x04 \x01(\x04R\n" +
+	"fetchBytes\"Q\n" +
+	"\rRetainRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06policy\x18\x02 \x01(\tR\x06policy\x12\x14\n" +
+	"\x05apply\x18\x03 \x01(\bR\x05apply\"_\n" +
+	"\x0eRetainResponse\x12,\n" +
+	"\x05steps\x18\x01 \x03(\v2\x16.ballast.v1.RetainStepR\x05steps\x12\x1f\n" +
+	"\vfreed_bytes\x18\x02 \x01(\x04R\n" +
+	"freedBytes\"|\n" +
+	"\n" +
+	"RetainStep\x12\x12\n" +
+	"\x04keep\x18\x01 \x01(\bR\x04keep\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"=\n" +
+	"\rVerifyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acommand\x18\x02 \x01(\tR\acommand\"t\n" +
+	"\x0eVerifyResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x120\n" +
+	"\x06result\x18\x02 \x01(\v2\x18.ballast.v1.VerifyResultR\x06result\"\xc8\x01\n" +
+	"\fVerifyResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x05point\x18\x02 \x01(\v2\x11.ballast.v1.PointR\x05point\x12\x0e\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\aseconds\x18\x06 \x01(\x01R\aseconds\x12%\n" +
+	"\x0ecommand_output\x18\a \x01(\tR\rcommandOutput\"\x14\n" +
+	"\x12InitArchiveRequest\"q\n" +
+	"\x13InitArchiveResponse\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12#\n" +
+	"\rrepository_id\x18\x02 \x01(\tR\frepositoryId\x12#\n" +
+	"\rpassword_file\x18\x03 \x01(\tR\fpasswordFile\"\x16\n" +
+	"\x14ArchiveStatusRequest\"\xec\x02\n" +
+	"\x15ArchiveStatusResponse\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\x12#\n" +
+	"\rrepository_id\x18\x03 \x01(\tR\frepositoryId\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12?\n" +
+	"\rfailing_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\x123\n" +
+	"\avolumes\x18\a \x03(\v2\x19.ballast.v1.VolumeArchiveR\avolumes\x12?\n" +
+	"\rlast_verified\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\flastVerified\x12#\n" +
+	"\rpassword_file\x18\t \x01(\tR\fpasswordFile\"c\n" +
+	"\rVolumeArchive\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12.\n" +
+	"\x05state\x18\x03 \x01(\v2\x18.ballast.v1.ArchiveStateR\x05state\"\x11\n" +
+	"\x0fListKeysRequest\"7\n" +
+	"\x10ListKeysResponse\x12#\n" +
+	"\x04keys\x18\x01 \x03(\v2\x0f.ballast.v1.KeyR\x04keys\"\x92\x01\n" +
+	"\x03Key\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\bR\acurrent\"+\n" +
+	"\rAddKeyRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\fR\bpassword\"3\n" +
+	"\x0eAddKeyResponse\x12!\n" +
+	"\x03key\x18\x01 \x01(\v2\x0f.ballast.v1.KeyR\x03key\"\"\n" +
+	"\x10RemoveKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
+	"\x11RemoveKeyResponse\"2\n" +
+	"\x13CheckArchiveRequest\x12\x1b\n" +
+	"\tread_data\x18\x01 \x01(\bR\breadData\"\x92\x01\n" +
+	"\x14CheckArchiveResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\x12\x1a\n" +
+	"\bproblems\x18\x04 \x01(\rR\bproblems\"$\n" +
+	"\fPruneRequest\x12\x14\n" +
+	"\x05apply\x18\x01 \x01(\bR\x05apply\"\x8a\x01\n" +
+	"\rPruneResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x12\x12\n" +
+	"\x04plan\x18\x02 \x03(\tR\x04plan\x12\x1f\n" +
+	"\vfreed_bytes\x18\x03 \x01(\x04R\n" +
+	"freedBytes\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\bR\x04done\")\n" +
+	"\x0eRecoverRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"v\n" +
+	"\x0fRecoverResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x121\n" +
+	"\x06result\x18\x02 \x01(\v2\x19.ballast.v1.RecoverResultR\x06result\"|\n" +
+	"\rRecoverResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x05point\x18\x02 \x01(\v2\x11.ballast.v1.PointR\x05point\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
+	"\aexisted\x18\x04 \x01(\bR\aexisted2\xf2\x06\n" +
 	"\rVolumeService\x12?\n" +
 	"\x06Create\x12\x19.ballast.v1.CreateRequest\x1a\x1a.ballast.v1.CreateResponse\x129\n" +
 	"\x04List\x12\x17.ballast.v1.ListRequest\x1a\x18.ballast.v1.ListResponse\x12B\n" +
@@ -1459,7 +3845,21 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\aRestore\x12\x1a.ballast.v1.RestoreRequest\x1a\x1b.ballast.v1.RestoreResponse\x12?\n" +
 	"\x06Resize\x12\x19.ballast.v1.ResizeRequest\x1a\x1a.ballast.v1.ResizeResponse\x12?\n" +
 	"\x06Attach\x12\x19.ballast.v1.AttachRequest\x1a\x1a.ballast.v1.AttachResponse\x12?\n" +
-	"\x06Detach\x12\x19.ballast.v1.DetachRequest\x1a\x1a.ballast.v1.DetachResponse2N\n" +
+	"\x06Detach\x12\x19.ballast.v1.DetachRequest\x1a\x1a.ballast.v1.DetachResponse\x12G\n" +
+	"\bSnapshot\x12\x1b.ballast.v1.SnapshotRequest\x1a\x1c.ballast.v1.SnapshotResponse0\x01\x12B\n" +
+	"\aHistory\x12\x1a.ballast.v1.HistoryRequest\x1a\x1b.ballast.v1.HistoryResponse\x12H\n" +
+	"\tRestoreAt\x12\x1c.ballast.v1.RestoreAtRequest\x1a\x1d.ballast.v1.RestoreAtResponse\x12?\n" +
+	"\x06Retain\x12\x19.ballast.v1.RetainRequest\x1a\x1a.ballast.v1.RetainResponse\x12A\n" +
+	"\x06Verify\x12\x19.ballast.v1.VerifyRequest\x1a\x1a.ballast.v1.VerifyResponse0\x012\xce\x04\n" +
+	"\x0eArchiveService\x12G\n" +
+	"\x04Init\x12\x1e.ballast.v1.InitArchiveRequest\x1a\x1f.ballast.v1.InitArchiveResponse\x12M\n" +
+	"\x06Status\x12 .ballast.v1.ArchiveStatusRequest\x1a!.ballast.v1.ArchiveStatusResponse\x12E\n" +
+	"\bListKeys\x12\x1b.ballast.v1.ListKeysRequest\x1a\x1c.ballast.v1.ListKeysResponse\x12?\n" +
+	"\x06AddKey\x12\x19.ballast.v1.AddKeyRequest\x1a\x1a.ballast.v1.AddKeyResponse\x12H\n" +
+	"\tRemoveKey\x12\x1c.ballast.v1.RemoveKeyRequest\x1a\x1d.ballast.v1.RemoveKeyResponse\x12L\n" +
+	"\x05Check\x12\x1f.ballast.v1.CheckArchiveRequest\x1a .ballast.v1.CheckArchiveResponse0\x01\x12>\n" +
+	"\x05Prune\x12\x18.ballast.v1.PruneRequest\x1a\x19.ballast.v1.PruneResponse0\x01\x12D\n" +
+	"\aRecover\x12\x1a.ballast.v1.RecoverRequest\x1a\x1b.ballast.v1.RecoverResponse0\x012N\n" +
 	"\vNodeService\x12?\n" +
 	"\x06Status\x12\x19.ballast.v1.StatusRequest\x1a\x1a.ballast.v1.StatusResponseB@Z>github.com/ballast-io/ballast/internal/api/ballastv1;ballastv1b\x06proto3"
 
@@ -1475,72 +3875,170 @@ func file_ballast_v1_ballast_proto_rawDescGZIP() []byte {
 	return file_ballast_v1_ballast_proto_rawDescData
 }
 
-var file_ballast_v1_ballast_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_ballast_v1_ballast_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_ballast_v1_ballast_proto_goTypes = []any{
 	(*Volume)(nil),                // 0: ballast.v1.Volume
-	(*EngineStatus)(nil),          // 1: ballast.v1.EngineStatus
-	(*Condition)(nil),             // 2: ballast.v1.Condition
-	(*CreateRequest)(nil),         // 3: ballast.v1.CreateRequest
-	(*CreateResponse)(nil),        // 4: ballast.v1.CreateResponse
-	(*ListRequest)(nil),           // 5: ballast.v1.ListRequest
-	(*ListResponse)(nil),          // 6: ballast.v1.ListResponse
-	(*InspectRequest)(nil),        // 7: ballast.v1.InspectRequest
-	(*InspectResponse)(nil),       // 8: ballast.v1.InspectResponse
-	(*RemoveRequest)(nil),         // 9: ballast.v1.RemoveRequest
-	(*RemoveResponse)(nil),        // 10: ballast.v1.RemoveResponse
-	(*RestoreRequest)(nil),        // 11: ballast.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 12: ballast.v1.RestoreResponse
-	(*ResizeRequest)(nil),         // 13: ballast.v1.ResizeRequest
-	(*ResizeResponse)(nil),        // 14: ballast.v1.ResizeResponse
-	(*AttachRequest)(nil),         // 15: ballast.v1.AttachRequest
-	(*AttachResponse)(nil),        // 16: ballast.v1.AttachResponse
-	(*DetachRequest)(nil),         // 17: ballast.v1.DetachRequest
-	(*DetachResponse)(nil),        // 18: ballast.v1.DetachResponse
-	(*StatusRequest)(nil),         // 19: ballast.v1.StatusRequest
-	(*StatusResponse)(nil),        // 20: ballast.v1.StatusResponse
-	nil,                           // 21: ballast.v1.Volume.LabelsEntry
-	nil,                           // 22: ballast.v1.CreateRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*ArchiveState)(nil),          // 1: ballast.v1.ArchiveState
+	(*Hydration)(nil),             // 2: ballast.v1.Hydration
+	(*Window)(nil),                // 3: ballast.v1.Window
+	(*EngineStatus)(nil),          // 4: ballast.v1.EngineStatus
+	(*Condition)(nil),             // 5: ballast.v1.Condition
+	(*CreateRequest)(nil),         // 6: ballast.v1.CreateRequest
+	(*CreateResponse)(nil),        // 7: ballast.v1.CreateResponse
+	(*ListRequest)(nil),           // 8: ballast.v1.ListRequest
+	(*ListResponse)(nil),          // 9: ballast.v1.ListResponse
+	(*InspectRequest)(nil),        // 10: ballast.v1.InspectRequest
+	(*InspectResponse)(nil),       // 11: ballast.v1.InspectResponse
+	(*RemoveRequest)(nil),         // 12: ballast.v1.RemoveRequest
+	(*RemoveResponse)(nil),        // 13: ballast.v1.RemoveResponse
+	(*RestoreRequest)(nil),        // 14: ballast.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 15: ballast.v1.RestoreResponse
+	(*ResizeRequest)(nil),         // 16: ballast.v1.ResizeRequest
+	(*ResizeResponse)(nil),        // 17: ballast.v1.ResizeResponse
+	(*AttachRequest)(nil),         // 18: ballast.v1.AttachRequest
+	(*AttachResponse)(nil),        // 19: ballast.v1.AttachResponse
+	(*DetachRequest)(nil),         // 20: ballast.v1.DetachRequest
+	(*DetachResponse)(nil),        // 21: ballast.v1.DetachResponse
+	(*StatusRequest)(nil),         // 22: ballast.v1.StatusRequest
+	(*StatusResponse)(nil),        // 23: ballast.v1.StatusResponse
+	(*Progress)(nil),              // 24: ballast.v1.Progress
+	(*Point)(nil),                 // 25: ballast.v1.Point
+	(*BaseSnapshot)(nil),          // 26: ballast.v1.BaseSnapshot
+	(*SnapshotRequest)(nil),       // 27: ballast.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),      // 28: ballast.v1.SnapshotResponse
+	(*HistoryRequest)(nil),        // 29: ballast.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 30: ballast.v1.HistoryResponse
+	(*RestoreAtRequest)(nil),      // 31: ballast.v1.RestoreAtRequest
+	(*RestoreAtResponse)(nil),     // 32: ballast.v1.RestoreAtResponse
+	(*RetainRequest)(nil),         // 33: ballast.v1.RetainRequest
+	(*RetainResponse)(nil),        // 34: ballast.v1.RetainResponse
+	(*RetainStep)(nil),            // 35: ballast.v1.RetainStep
+	(*VerifyRequest)(nil),         // 36: ballast.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 37: ballast.v1.VerifyResponse
+	(*VerifyResult)(nil),          // 38: ballast.v1.VerifyResult
+	(*InitArchiveRequest)(nil),    // 39: ballast.v1.InitArchiveRequest
+	(*InitArchiveResponse)(nil),   // 40: ballast.v1.InitArchiveResponse
+	(*ArchiveStatusRequest)(nil),  // 41: ballast.v1.ArchiveStatusRequest
+	(*ArchiveStatusResponse)(nil), // 42: ballast.v1.ArchiveStatusResponse
+	(*VolumeArchive)(nil),         // 43: ballast.v1.VolumeArchive
+	(*ListKeysRequest)(nil),       // 44: ballast.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 45: ballast.v1.ListKeysResponse
+	(*Key)(nil),                   // 46: ballast.v1.Key
+	(*AddKeyRequest)(nil),         // 47: ballast.v1.AddKeyRequest
+	(*AddKeyResponse)(nil),        // 48: ballast.v1.AddKeyResponse
+	(*RemoveKeyRequest)(nil),      // 49: ballast.v1.RemoveKeyRequest
+	(*RemoveKeyResponse)(nil),     // 50: ballast.v1.RemoveKeyResponse
+	(*CheckArchiveRequest)(nil),   // 51: ballast.v1.CheckArchiveRequest
+	(*CheckArchiveResponse)(nil),  // 52: ballast.v1.CheckArchiveResponse
+	(*PruneRequest)(nil),          // 53: ballast.v1.PruneRequest
+	(*PruneResponse)(nil),         // 54: ballast.v1.PruneResponse
+	(*RecoverRequest)(nil),        // 55: ballast.v1.RecoverRequest
+	(*RecoverResponse)(nil),       // 56: ballast.v1.RecoverResponse
+	(*RecoverResult)(nil),         // 57: ballast.v1.RecoverResult
+	nil,                           // 58: ballast.v1.Volume.LabelsEntry
+	nil,                           // 59: ballast.v1.CreateRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
 }
 var file_ballast_v1_ballast_proto_depIdxs = []int32{
-	21, // 0: ballast.v1.Volume.labels:type_name -> ballast.v1.Volume.LabelsEntry
-	23, // 1: ballast.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
-	23, // 2: ballast.v1.Volume.removed_at:type_name -> google.protobuf.Timestamp
-	1,  // 3: ballast.v1.Volume.engine:type_name -> ballast.v1.EngineStatus
-	2,  // 4: ballast.v1.Volume.conditions:type_name -> ballast.v1.Condition
-	23, // 5: ballast.v1.Condition.since:type_name -> google.protobuf.Timestamp
-	22, // 6: ballast.v1.CreateRequest.options:type_name -> ballast.v1.CreateRequest.OptionsEntry
-	0,  // 7: ballast.v1.CreateResponse.volume:type_name -> ballast.v1.Volume
-	0,  // 8: ballast.v1.ListResponse.volumes:type_name -> ballast.v1.Volume
-	0,  // 9: ballast.v1.InspectResponse.volume:type_name -> ballast.v1.Volume
-	23, // 10: ballast.v1.RemoveResponse.kept_until:type_name -> google.protobuf.Timestamp
-	0,  // 11: ballast.v1.RestoreResponse.volume:type_name -> ballast.v1.Volume
-	0,  // 12: ballast.v1.ResizeResponse.volume:type_name -> ballast.v1.Volume
-	23, // 13: ballast.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	2,  // 14: ballast.v1.StatusResponse.conditions:type_name -> ballast.v1.Condition
-	3,  // 15: ballast.v1.VolumeService.Create:input_type -> ballast.v1.CreateRequest
-	5,  // 16: ballast.v1.VolumeService.List:input_type -> ballast.v1.ListRequest
-	7,  // 17: ballast.v1.VolumeService.Inspect:input_type -> ballast.v1.InspectRequest
-	9,  // 18: ballast.v1.VolumeService.Remove:input_type -> ballast.v1.RemoveRequest
-	11, // 19: ballast.v1.VolumeService.Restore:input_type -> ballast.v1.RestoreRequest
-	13, // 20: ballast.v1.VolumeService.Resize:input_type -> ballast.v1.ResizeRequest
-	15, // 21: ballast.v1.VolumeService.Attach:input_type -> ballast.v1.AttachRequest
-	17, // 22: ballast.v1.VolumeService.Detach:input_type -> ballast.v1.DetachRequest
-	19, // 23: ballast.v1.NodeService.Status:input_type -> ballast.v1.StatusRequest
-	4,  // 24: ballast.v1.VolumeService.Create:output_type -> ballast.v1.CreateResponse
-	6,  // 25: ballast.v1.VolumeService.List:output_type -> ballast.v1.ListResponse
-	8,  // 26: ballast.v1.VolumeService.Inspect:output_type -> ballast.v1.InspectResponse
-	10, // 27: ballast.v1.VolumeService.Remove:output_type -> ballast.v1.RemoveResponse
-	12, // 28: ballast.v1.VolumeService.Restore:output_type -> ballast.v1.RestoreResponse
-	14, // 29: ballast.v1.VolumeService.Resize:output_type -> ballast.v1.ResizeResponse
-	16, // 30: ballast.v1.VolumeService.Attach:output_type -> ballast.v1.AttachResponse
-	18, // 31: ballast.v1.VolumeService.Detach:output_type -> ballast.v1.DetachResponse
-	20, // 32: ballast.v1.NodeService.Status:output_type -> ballast.v1.StatusResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	58, // 0: ballast.v1.Volume.labels:type_name -> ballast.v1.Volume.LabelsEntry
+	60, // 1: ballast.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	60, // 2: ballast.v1.Volume.removed_at:type_name -> google.protobuf.Timestamp
+	4,  // 3: ballast.v1.Volume.engine:type_name -> ballast.v1.EngineStatus
+	5,  // 4: ballast.v1.Volume.conditions:type_name -> ballast.v1.Condition
+	1,  // 5: ballast.v1.Volume.archive:type_name -> ballast.v1.ArchiveState
+	2,  // 6: ballast.v1.Volume.hydration:type_name -> ballast.v1.Hydration
+	60, // 7: ballast.v1.ArchiveState.archived_until:type_name -> google.protobuf.Timestamp
+	60, // 8: ballast.v1.ArchiveState.behind_since:type_name -> google.protobuf.Timestamp
+	60, // 9: ballast.v1.ArchiveState.last_snapshot:type_name -> google.protobuf.Timestamp
+	3,  // 10: ballast.v1.ArchiveState.gaps:type_name -> ballast.v1.Window
+	60, // 11: ballast.v1.Hydration.failing_since:type_name -> google.protobuf.Timestamp
+	60, // 12: ballast.v1.Window.from:type_name -> google.protobuf.Timestamp
+	60, // 13: ballast.v1.Window.until:type_name -> google.protobuf.Timestamp
+	60, // 14: ballast.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	59, // 15: ballast.v1.CreateRequest.options:type_name -> ballast.v1.CreateRequest.OptionsEntry
+	0,  // 16: ballast.v1.CreateResponse.volume:type_name -> ballast.v1.Volume
+	0,  // 17: ballast.v1.ListResponse.volumes:type_name -> ballast.v1.Volume
+	0,  // 18: ballast.v1.InspectResponse.volume:type_name -> ballast.v1.Volume
+	60, // 19: ballast.v1.RemoveResponse.kept_until:type_name -> google.protobuf.Timestamp
+	0,  // 20: ballast.v1.RestoreResponse.volume:type_name -> ballast.v1.Volume
+	0,  // 21: ballast.v1.ResizeResponse.volume:type_name -> ballast.v1.Volume
+	60, // 22: ballast.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	5,  // 23: ballast.v1.StatusResponse.conditions:type_name -> ballast.v1.Condition
+	60, // 24: ballast.v1.Point.time:type_name -> google.protobuf.Timestamp
+	25, // 25: ballast.v1.BaseSnapshot.point:type_name -> ballast.v1.Point
+	24, // 26: ballast.v1.SnapshotResponse.progress:type_name -> ballast.v1.Progress
+	26, // 27: ballast.v1.SnapshotResponse.snapshot:type_name -> ballast.v1.BaseSnapshot
+	26, // 28: ballast.v1.HistoryResponse.snapshots:type_name -> ballast.v1.BaseSnapshot
+	3,  // 29: ballast.v1.HistoryResponse.any_second:type_name -> ballast.v1.Window
+	60, // 30: ballast.v1.RestoreAtRequest.at:type_name -> google.protobuf.Timestamp
+	0,  // 31: ballast.v1.RestoreAtResponse.volume:type_name -> ballast.v1.Volume
+	25, // 32: ballast.v1.RestoreAtResponse.point:type_name -> ballast.v1.Point
+	35, // 33: ballast.v1.RetainResponse.steps:type_name -> ballast.v1.RetainStep
+	60, // 34: ballast.v1.RetainStep.time:type_name -> google.protobuf.Timestamp
+	24, // 35: ballast.v1.VerifyResponse.progress:type_name -> ballast.v1.Progress
+	38, // 36: ballast.v1.VerifyResponse.result:type_name -> ballast.v1.VerifyResult
+	25, // 37: ballast.v1.VerifyResult.point:type_name -> ballast.v1.Point
+	60, // 38: ballast.v1.ArchiveStatusResponse.failing_since:type_name -> google.protobuf.Timestamp
+	43, // 39: ballast.v1.ArchiveStatusResponse.volumes:type_name -> ballast.v1.VolumeArchive
+	60, // 40: ballast.v1.ArchiveStatusResponse.last_verified:type_name -> google.protobuf.Timestamp
+	1,  // 41: ballast.v1.VolumeArchive.state:type_name -> ballast.v1.ArchiveState
+	46, // 42: ballast.v1.ListKeysResponse.keys:type_name -> ballast.v1.Key
+	60, // 43: ballast.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	46, // 44: ballast.v1.AddKeyResponse.key:type_name -> ballast.v1.Key
+	24, // 45: ballast.v1.CheckArchiveResponse.progress:type_name -> ballast.v1.Progress
+	24, // 46: ballast.v1.PruneResponse.progress:type_name -> ballast.v1.Progress
+	24, // 47: ballast.v1.RecoverResponse.progress:type_name -> ballast.v1.Progress
+	57, // 48: ballast.v1.RecoverResponse.result:type_name -> ballast.v1.RecoverResult
+	25, // 49: ballast.v1.RecoverResult.point:type_name -> ballast.v1.Point
+	6,  // 50: ballast.v1.VolumeService.Create:input_type -> ballast.v1.CreateRequest
+	8,  // 51: ballast.v1.VolumeService.List:input_type -> ballast.v1.ListRequest
+	10, // 52: ballast.v1.VolumeService.Inspect:input_type -> ballast.v1.InspectRequest
+	12, // 53: ballast.v1.VolumeService.Remove:input_type -> ballast.v1.RemoveRequest
+	14, // 54: ballast.v1.VolumeService.Restore:input_type -> ballast.v1.RestoreRequest
+	16, // 55: ballast.v1.VolumeService.Resize:input_type -> ballast.v1.ResizeRequest
+	18, // 56: ballast.v1.VolumeService.Attach:input_type -> ballast.v1.AttachRequest
+	20, // 57: ballast.v1.VolumeService.Detach:input_type -> ballast.v1.DetachRequest
+	27, // 58: ballast.v1.VolumeService.Snapshot:input_type -> ballast.v1.SnapshotRequest
+	29, // 59: ballast.v1.VolumeService.History:input_type -> ballast.v1.HistoryRequest
+	31, // 60: ballast.v1.VolumeService.RestoreAt:input_type -> ballast.v1.RestoreAtRequest
+	33, // 61: ballast.v1.VolumeService.Retain:input_type -> ballast.v1.RetainRequest
+	36, // 62: ballast.v1.VolumeService.Verify:input_type -> ballast.v1.VerifyRequest
+	39, // 63: ballast.v1.ArchiveService.Init:input_type -> ballast.v1.InitArchiveRequest
+	41, // 64: ballast.v1.ArchiveService.Status:input_type -> ballast.v1.ArchiveStatusRequest
+	44, // 65: ballast.v1.ArchiveService.ListKeys:input_type -> ballast.v1.ListKeysRequest
+	47, // 66: ballast.v1.ArchiveService.AddKey:input_type -> ballast.v1.AddKeyRequest
+	49, // 67: ballast.v1.ArchiveService.RemoveKey:input_type -> ballast.v1.RemoveKeyRequest
+	51, // 68: ballast.v1.ArchiveService.Check:input_type -> ballast.v1.CheckArchiveRequest
+	53, // 69: ballast.v1.ArchiveService.Prune:input_type -> ballast.v1.PruneRequest
+	55, // 70: ballast.v1.ArchiveService.Recover:input_type -> ballast.v1.RecoverRequest
+	22, // 71: ballast.v1.NodeService.Status:input_type -> ballast.v1.StatusRequest
+	7,  // 72: ballast.v1.VolumeService.Create:output_type -> ballast.v1.CreateResponse
+	9,  // 73: ballast.v1.VolumeService.List:output_type -> ballast.v1.ListResponse
+	11, // 74: ballast.v1.VolumeService.Inspect:output_type -> ballast.v1.InspectResponse
+	13, // 75: ballast.v1.VolumeService.Remove:output_type -> ballast.v1.RemoveResponse
+	15, // 76: ballast.v1.VolumeService.Restore:output_type -> ballast.v1.RestoreResponse
+	17, // 77: ballast.v1.VolumeService.Resize:output_type -> ballast.v1.ResizeResponse
+	19, // 78: ballast.v1.VolumeService.Attach:output_type -> ballast.v1.AttachResponse
+	21, // 79: ballast.v1.VolumeService.Detach:output_type -> ballast.v1.DetachResponse
+	28, // 80: ballast.v1.VolumeService.Snapshot:output_type -> ballast.v1.SnapshotResponse
+	30, // 81: ballast.v1.VolumeService.History:output_type -> ballast.v1.HistoryResponse
+	32, // 82: ballast.v1.VolumeService.RestoreAt:output_type -> ballast.v1.RestoreAtResponse
+	34, // 83: ballast.v1.VolumeService.Retain:output_type -> ballast.v1.RetainResponse
+	37, // 84: ballast.v1.VolumeService.Verify:output_type -> ballast.v1.VerifyResponse
+	40, // 85: ballast.v1.ArchiveService.Init:output_type -> ballast.v1.InitArchiveResponse
+	42, // 86: ballast.v1.ArchiveService.Status:output_type -> ballast.v1.ArchiveStatusResponse
+	45, // 87: ballast.v1.ArchiveService.ListKeys:output_type -> ballast.v1.ListKeysResponse
+	48, // 88: ballast.v1.ArchiveService.AddKey:output_type -> ballast.v1.AddKeyResponse
+	50, // 89: ballast.v1.ArchiveService.RemoveKey:output_type -> ballast.v1.RemoveKeyResponse
+	52, // 90: ballast.v1.ArchiveService.Check:output_type -> ballast.v1.CheckArchiveResponse
+	54, // 91: ballast.v1.ArchiveService.Prune:output_type -> ballast.v1.PruneResponse
+	56, // 92: ballast.v1.ArchiveService.Recover:output_type -> ballast.v1.RecoverResponse
+	23, // 93: ballast.v1.NodeService.Status:output_type -> ballast.v1.StatusResponse
+	72, // [72:94] is the sub-list for method output_type
+	50, // [50:72] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_ballast_v1_ballast_proto_init() }
@@ -1554,9 +4052,9 @@ func file_ballast_v1_ballast_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ballast_v1_ballast_proto_rawDesc), len(file_ballast_v1_ballast_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   60,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_ballast_v1_ballast_proto_goTypes,
 		DependencyIndexes: file_ballast_v1_ballast_proto_depIdxs,

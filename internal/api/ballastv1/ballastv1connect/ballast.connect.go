@@ -27,6 +27,8 @@ const _ = connect.IsAtLeastVersion1_13_0
 const (
 	// VolumeServiceName is the fully-qualified name of the VolumeService service.
 	VolumeServiceName = "ballast.v1.VolumeService"
+	// ArchiveServiceName is the fully-qualified name of the ArchiveService service.
+	ArchiveServiceName = "ballast.v1.ArchiveService"
 	// NodeServiceName is the fully-qualified name of the NodeService service.
 	NodeServiceName = "ballast.v1.NodeService"
 )
@@ -55,6 +57,33 @@ const (
 	VolumeServiceAttachProcedure = "/ballast.v1.VolumeService/Attach"
 	// VolumeServiceDetachProcedure is the fully-qualified name of the VolumeService's Detach RPC.
 	VolumeServiceDetachProcedure = "/ballast.v1.VolumeService/Detach"
+	// VolumeServiceSnapshotProcedure is the fully-qualified name of the VolumeService's Snapshot RPC.
+	VolumeServiceSnapshotProcedure = "/ballast.v1.VolumeService/Snapshot"
+	// VolumeServiceHistoryProcedure is the fully-qualified name of the VolumeService's History RPC.
+	VolumeServiceHistoryProcedure = "/ballast.v1.VolumeService/History"
+	// VolumeServiceRestoreAtProcedure is the fully-qualified name of the VolumeService's RestoreAt RPC.
+	VolumeServiceRestoreAtProcedure = "/ballast.v1.VolumeService/RestoreAt"
+	// VolumeServiceRetainProcedure is the fully-qualified name of the VolumeService's Retain RPC.
+	VolumeServiceRetainProcedure = "/ballast.v1.VolumeService/Retain"
+	// VolumeServiceVerifyProcedure is the fully-qualified name of the VolumeService's Verify RPC.
+	VolumeServiceVerifyProcedure = "/ballast.v1.VolumeService/Verify"
+	// ArchiveServiceInitProcedure is the fully-qualified name of the ArchiveService's Init RPC.
+	ArchiveServiceInitProcedure = "/ballast.v1.ArchiveService/Init"
+	// ArchiveServiceStatusProcedure is the fully-qualified name of the ArchiveService's Status RPC.
+	ArchiveServiceStatusProcedure = "/ballast.v1.ArchiveService/Status"
+	// ArchiveServiceListKeysProcedure is the fully-qualified name of the ArchiveService's ListKeys RPC.
+	ArchiveServiceListKeysProcedure = "/ballast.v1.ArchiveService/ListKeys"
+	// ArchiveServiceAddKeyProcedure is the fully-qualified name of the ArchiveService's AddKey RPC.
+	ArchiveServiceAddKeyProcedure = "/ballast.v1.ArchiveService/AddKey"
+	// ArchiveServiceRemoveKeyProcedure is the fully-qualified name of the ArchiveService's RemoveKey
+	// RPC.
+	ArchiveServiceRemoveKeyProcedure = "/ballast.v1.ArchiveService/RemoveKey"
+	// ArchiveServiceCheckProcedure is the fully-qualified name of the ArchiveService's Check RPC.
+	ArchiveServiceCheckProcedure = "/ballast.v1.ArchiveService/Check"
+	// ArchiveServicePruneProcedure is the fully-qualified name of the ArchiveService's Prune RPC.
+	ArchiveServicePruneProcedure = "/ballast.v1.ArchiveService/Prune"
+	// ArchiveServiceRecoverProcedure is the fully-qualified name of the ArchiveService's Recover RPC.
+	ArchiveServiceRecoverProcedure = "/ballast.v1.ArchiveService/Recover"
 	// NodeServiceStatusProcedure is the fully-qualified name of the NodeService's Status RPC.
 	NodeServiceStatusProcedure = "/ballast.v1.NodeService/Status"
 )
@@ -77,6 +106,18 @@ type VolumeServiceClient interface {
 	Attach(context.Context, *connect.Request[ballastv1.AttachRequest]) (*connect.Response[ballastv1.AttachResponse], error)
 	// Detach ends one hold on a volume; the last one unmounts it.
 	Detach(context.Context, *connect.Request[ballastv1.DetachRequest]) (*connect.Response[ballastv1.DetachResponse], error)
+	// Snapshot takes a base snapshot of a volume as it is now into the archive.
+	Snapshot(context.Context, *connect.Request[ballastv1.SnapshotRequest]) (*connect.ServerStreamForClient[ballastv1.SnapshotResponse], error)
+	// History returns what a volume can be restored to.
+	History(context.Context, *connect.Request[ballastv1.HistoryRequest]) (*connect.Response[ballastv1.HistoryResponse], error)
+	// RestoreAt brings a volume back as it was at a moment, under another name or in
+	// its place. It is usable at once and fills in behind.
+	RestoreAt(context.Context, *connect.Request[ballastv1.RestoreAtRequest]) (*connect.Response[ballastv1.RestoreAtResponse], error)
+	// Retain plans which points of a volume's history go, by its retention; with
+	// apply, it deletes them.
+	Retain(context.Context, *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error)
+	// Verify restores a volume somewhere else, compares it and checks its filesystem.
+	Verify(context.Context, *connect.Request[ballastv1.VerifyRequest]) (*connect.ServerStreamForClient[ballastv1.VerifyResponse], error)
 }
 
 // NewVolumeServiceClient constructs a client for the ballast.v1.VolumeService service. By default,
@@ -138,19 +179,54 @@ func NewVolumeServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(volumeServiceMethods.ByName("Detach")),
 			connect.WithClientOptions(opts...),
 		),
+		snapshot: connect.NewClient[ballastv1.SnapshotRequest, ballastv1.SnapshotResponse](
+			httpClient,
+			baseURL+VolumeServiceSnapshotProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("Snapshot")),
+			connect.WithClientOptions(opts...),
+		),
+		history: connect.NewClient[ballastv1.HistoryRequest, ballastv1.HistoryResponse](
+			httpClient,
+			baseURL+VolumeServiceHistoryProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("History")),
+			connect.WithClientOptions(opts...),
+		),
+		restoreAt: connect.NewClient[ballastv1.RestoreAtRequest, ballastv1.RestoreAtResponse](
+			httpClient,
+			baseURL+VolumeServiceRestoreAtProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("RestoreAt")),
+			connect.WithClientOptions(opts...),
+		),
+		retain: connect.NewClient[ballastv1.RetainRequest, ballastv1.RetainResponse](
+			httpClient,
+			baseURL+VolumeServiceRetainProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("Retain")),
+			connect.WithClientOptions(opts...),
+		),
+		verify: connect.NewClient[ballastv1.VerifyRequest, ballastv1.VerifyResponse](
+			httpClient,
+			baseURL+VolumeServiceVerifyProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("Verify")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // volumeServiceClient implements VolumeServiceClient.
 type volumeServiceClient struct {
-	create  *connect.Client[ballastv1.CreateRequest, ballastv1.CreateResponse]
-	list    *connect.Client[ballastv1.ListRequest, ballastv1.ListResponse]
-	inspect *connect.Client[ballastv1.InspectRequest, ballastv1.InspectResponse]
-	remove  *connect.Client[ballastv1.RemoveRequest, ballastv1.RemoveResponse]
-	restore *connect.Client[ballastv1.RestoreRequest, ballastv1.RestoreResponse]
-	resize  *connect.Client[ballastv1.ResizeRequest, ballastv1.ResizeResponse]
-	attach  *connect.Client[ballastv1.AttachRequest, ballastv1.AttachResponse]
-	detach  *connect.Client[ballastv1.DetachRequest, ballastv1.DetachResponse]
+	create    *connect.Client[ballastv1.CreateRequest, ballastv1.CreateResponse]
+	list      *connect.Client[ballastv1.ListRequest, ballastv1.ListResponse]
+	inspect   *connect.Client[ballastv1.InspectRequest, ballastv1.InspectResponse]
+	remove    *connect.Client[ballastv1.RemoveRequest, ballastv1.RemoveResponse]
+	restore   *connect.Client[ballastv1.RestoreRequest, ballastv1.RestoreResponse]
+	resize    *connect.Client[ballastv1.ResizeRequest, ballastv1.ResizeResponse]
+	attach    *connect.Client[ballastv1.AttachRequest, ballastv1.AttachResponse]
+	detach    *connect.Client[ballastv1.DetachRequest, ballastv1.DetachResponse]
+	snapshot  *connect.Client[ballastv1.SnapshotRequest, ballastv1.SnapshotResponse]
+	history   *connect.Client[ballastv1.HistoryRequest, ballastv1.HistoryResponse]
+	restoreAt *connect.Client[ballastv1.RestoreAtRequest, ballastv1.RestoreAtResponse]
+	retain    *connect.Client[ballastv1.RetainRequest, ballastv1.RetainResponse]
+	verify    *connect.Client[ballastv1.VerifyRequest, ballastv1.VerifyResponse]
 }
 
 // Create calls ballast.v1.VolumeService.Create.
@@ -193,6 +269,31 @@ func (c *volumeServiceClient) Detach(ctx context.Context, req *connect.Request[b
 	return c.detach.CallUnary(ctx, req)
 }
 
+// Snapshot calls ballast.v1.VolumeService.Snapshot.
+func (c *volumeServiceClient) Snapshot(ctx context.Context, req *connect.Request[ballastv1.SnapshotRequest]) (*connect.ServerStreamForClient[ballastv1.SnapshotResponse], error) {
+	return c.snapshot.CallServerStream(ctx, req)
+}
+
+// History calls ballast.v1.VolumeService.History.
+func (c *volumeServiceClient) History(ctx context.Context, req *connect.Request[ballastv1.HistoryRequest]) (*connect.Response[ballastv1.HistoryResponse], error) {
+	return c.history.CallUnary(ctx, req)
+}
+
+// RestoreAt calls ballast.v1.VolumeService.RestoreAt.
+func (c *volumeServiceClient) RestoreAt(ctx context.Context, req *connect.Request[ballastv1.RestoreAtRequest]) (*connect.Response[ballastv1.RestoreAtResponse], error) {
+	return c.restoreAt.CallUnary(ctx, req)
+}
+
+// Retain calls ballast.v1.VolumeService.Retain.
+func (c *volumeServiceClient) Retain(ctx context.Context, req *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error) {
+	return c.retain.CallUnary(ctx, req)
+}
+
+// Verify calls ballast.v1.VolumeService.Verify.
+func (c *volumeServiceClient) Verify(ctx context.Context, req *connect.Request[ballastv1.VerifyRequest]) (*connect.ServerStreamForClient[ballastv1.VerifyResponse], error) {
+	return c.verify.CallServerStream(ctx, req)
+}
+
 // VolumeServiceHandler is an implementation of the ballast.v1.VolumeService service.
 type VolumeServiceHandler interface {
 	// Create makes a volume. Creating one that exists with the same options is no error.
@@ -211,6 +312,18 @@ type VolumeServiceHandler interface {
 	Attach(context.Context, *connect.Request[ballastv1.AttachRequest]) (*connect.Response[ballastv1.AttachResponse], error)
 	// Detach ends one hold on a volume; the last one unmounts it.
 	Detach(context.Context, *connect.Request[ballastv1.DetachRequest]) (*connect.Response[ballastv1.DetachResponse], error)
+	// Snapshot takes a base snapshot of a volume as it is now into the archive.
+	Snapshot(context.Context, *connect.Request[ballastv1.SnapshotRequest], *connect.ServerStream[ballastv1.SnapshotResponse]) error
+	// History returns what a volume can be restored to.
+	History(context.Context, *connect.Request[ballastv1.HistoryRequest]) (*connect.Response[ballastv1.HistoryResponse], error)
+	// RestoreAt brings a volume back as it was at a moment, under another name or in
+	// its place. It is usable at once and fills in behind.
+	RestoreAt(context.Context, *connect.Request[ballastv1.RestoreAtRequest]) (*connect.Response[ballastv1.RestoreAtResponse], error)
+	// Retain plans which points of a volume's history go, by its retention; with
+	// apply, it deletes them.
+	Retain(context.Context, *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error)
+	// Verify restores a volume somewhere else, compares it and checks its filesystem.
+	Verify(context.Context, *connect.Request[ballastv1.VerifyRequest], *connect.ServerStream[ballastv1.VerifyResponse]) error
 }
 
 // NewVolumeServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -268,6 +381,36 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(volumeServiceMethods.ByName("Detach")),
 		connect.WithHandlerOptions(opts...),
 	)
+	volumeServiceSnapshotHandler := connect.NewServerStreamHandler(
+		VolumeServiceSnapshotProcedure,
+		svc.Snapshot,
+		connect.WithSchema(volumeServiceMethods.ByName("Snapshot")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceHistoryHandler := connect.NewUnaryHandler(
+		VolumeServiceHistoryProcedure,
+		svc.History,
+		connect.WithSchema(volumeServiceMethods.ByName("History")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceRestoreAtHandler := connect.NewUnaryHandler(
+		VolumeServiceRestoreAtProcedure,
+		svc.RestoreAt,
+		connect.WithSchema(volumeServiceMethods.ByName("RestoreAt")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceRetainHandler := connect.NewUnaryHandler(
+		VolumeServiceRetainProcedure,
+		svc.Retain,
+		connect.WithSchema(volumeServiceMethods.ByName("Retain")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceVerifyHandler := connect.NewServerStreamHandler(
+		VolumeServiceVerifyProcedure,
+		svc.Verify,
+		connect.WithSchema(volumeServiceMethods.ByName("Verify")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/ballast.v1.VolumeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case VolumeServiceCreateProcedure:
@@ -286,6 +429,16 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 			volumeServiceAttachHandler.ServeHTTP(w, r)
 		case VolumeServiceDetachProcedure:
 			volumeServiceDetachHandler.ServeHTTP(w, r)
+		case VolumeServiceSnapshotProcedure:
+			volumeServiceSnapshotHandler.ServeHTTP(w, r)
+		case VolumeServiceHistoryProcedure:
+			volumeServiceHistoryHandler.ServeHTTP(w, r)
+		case VolumeServiceRestoreAtProcedure:
+			volumeServiceRestoreAtHandler.ServeHTTP(w, r)
+		case VolumeServiceRetainProcedure:
+			volumeServiceRetainHandler.ServeHTTP(w, r)
+		case VolumeServiceVerifyProcedure:
+			volumeServiceVerifyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -325,6 +478,296 @@ func (UnimplementedVolumeServiceHandler) Attach(context.Context, *connect.Reques
 
 func (UnimplementedVolumeServiceHandler) Detach(context.Context, *connect.Request[ballastv1.DetachRequest]) (*connect.Response[ballastv1.DetachResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Detach is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) Snapshot(context.Context, *connect.Request[ballastv1.SnapshotRequest], *connect.ServerStream[ballastv1.SnapshotResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Snapshot is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) History(context.Context, *connect.Request[ballastv1.HistoryRequest]) (*connect.Response[ballastv1.HistoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.History is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) RestoreAt(context.Context, *connect.Request[ballastv1.RestoreAtRequest]) (*connect.Response[ballastv1.RestoreAtResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.RestoreAt is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) Retain(context.Context, *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Retain is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) Verify(context.Context, *connect.Request[ballastv1.VerifyRequest], *connect.ServerStream[ballastv1.VerifyResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Verify is not implemented"))
+}
+
+// ArchiveServiceClient is a client for the ballast.v1.ArchiveService service.
+type ArchiveServiceClient interface {
+	// Init makes the archive. One that exists is an error.
+	Init(context.Context, *connect.Request[ballastv1.InitArchiveRequest]) (*connect.Response[ballastv1.InitArchiveResponse], error)
+	// Status returns where the archive is, and how much is not in it yet.
+	Status(context.Context, *connect.Request[ballastv1.ArchiveStatusRequest]) (*connect.Response[ballastv1.ArchiveStatusResponse], error)
+	// ListKeys returns the passwords' keys, without any secret.
+	ListKeys(context.Context, *connect.Request[ballastv1.ListKeysRequest]) (*connect.Response[ballastv1.ListKeysResponse], error)
+	// AddKey lets another password open the archive.
+	AddKey(context.Context, *connect.Request[ballastv1.AddKeyRequest]) (*connect.Response[ballastv1.AddKeyResponse], error)
+	// RemoveKey ends a password; the one in use cannot be removed.
+	RemoveKey(context.Context, *connect.Request[ballastv1.RemoveKeyRequest]) (*connect.Response[ballastv1.RemoveKeyResponse], error)
+	// Check verifies that everything in the archive is there and whole.
+	Check(context.Context, *connect.Request[ballastv1.CheckArchiveRequest]) (*connect.ServerStreamForClient[ballastv1.CheckArchiveResponse], error)
+	// Prune plans which packs of the repository go or are packed anew; with apply, it
+	// does it.
+	Prune(context.Context, *connect.Request[ballastv1.PruneRequest]) (*connect.ServerStreamForClient[ballastv1.PruneResponse], error)
+	// Recover brings back every volume of the archive that the node does not have.
+	Recover(context.Context, *connect.Request[ballastv1.RecoverRequest]) (*connect.ServerStreamForClient[ballastv1.RecoverResponse], error)
+}
+
+// NewArchiveServiceClient constructs a client for the ballast.v1.ArchiveService service. By
+// default, it uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses,
+// and sends uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the
+// connect.WithGRPC() or connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewArchiveServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) ArchiveServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	archiveServiceMethods := ballastv1.File_ballast_v1_ballast_proto.Services().ByName("ArchiveService").Methods()
+	return &archiveServiceClient{
+		init: connect.NewClient[ballastv1.InitArchiveRequest, ballastv1.InitArchiveResponse](
+			httpClient,
+			baseURL+ArchiveServiceInitProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("Init")),
+			connect.WithClientOptions(opts...),
+		),
+		status: connect.NewClient[ballastv1.ArchiveStatusRequest, ballastv1.ArchiveStatusResponse](
+			httpClient,
+			baseURL+ArchiveServiceStatusProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("Status")),
+			connect.WithClientOptions(opts...),
+		),
+		listKeys: connect.NewClient[ballastv1.ListKeysRequest, ballastv1.ListKeysResponse](
+			httpClient,
+			baseURL+ArchiveServiceListKeysProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("ListKeys")),
+			connect.WithClientOptions(opts...),
+		),
+		addKey: connect.NewClient[ballastv1.AddKeyRequest, ballastv1.AddKeyResponse](
+			httpClient,
+			baseURL+ArchiveServiceAddKeyProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("AddKey")),
+			connect.WithClientOptions(opts...),
+		),
+		removeKey: connect.NewClient[ballastv1.RemoveKeyRequest, ballastv1.RemoveKeyResponse](
+			httpClient,
+			baseURL+ArchiveServiceRemoveKeyProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("RemoveKey")),
+			connect.WithClientOptions(opts...),
+		),
+		check: connect.NewClient[ballastv1.CheckArchiveRequest, ballastv1.CheckArchiveResponse](
+			httpClient,
+			baseURL+ArchiveServiceCheckProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("Check")),
+			connect.WithClientOptions(opts...),
+		),
+		prune: connect.NewClient[ballastv1.PruneRequest, ballastv1.PruneResponse](
+			httpClient,
+			baseURL+ArchiveServicePruneProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("Prune")),
+			connect.WithClientOptions(opts...),
+		),
+		recover: connect.NewClient[ballastv1.RecoverRequest, ballastv1.RecoverResponse](
+			httpClient,
+			baseURL+ArchiveServiceRecoverProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("Recover")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// archiveServiceClient implements ArchiveServiceClient.
+type archiveServiceClient struct {
+	init      *connect.Client[ballastv1.InitArchiveRequest, ballastv1.InitArchiveResponse]
+	status    *connect.Client[ballastv1.ArchiveStatusRequest, ballastv1.ArchiveStatusResponse]
+	listKeys  *connect.Client[ballastv1.ListKeysRequest, ballastv1.ListKeysResponse]
+	addKey    *connect.Client[ballastv1.AddKeyRequest, ballastv1.AddKeyResponse]
+	removeKey *connect.Client[ballastv1.RemoveKeyRequest, ballastv1.RemoveKeyResponse]
+	check     *connect.Client[ballastv1.CheckArchiveRequest, ballastv1.CheckArchiveResponse]
+	prune     *connect.Client[ballastv1.PruneRequest, ballastv1.PruneResponse]
+	recover   *connect.Client[ballastv1.RecoverRequest, ballastv1.RecoverResponse]
+}
+
+// Init calls ballast.v1.ArchiveService.Init.
+func (c *archiveServiceClient) Init(ctx context.Context, req *connect.Request[ballastv1.InitArchiveRequest]) (*connect.Response[ballastv1.InitArchiveResponse], error) {
+	return c.init.CallUnary(ctx, req)
+}
+
+// Status calls ballast.v1.ArchiveService.Status.
+func (c *archiveServiceClient) Status(ctx context.Context, req *connect.Request[ballastv1.ArchiveStatusRequest]) (*connect.Response[ballastv1.ArchiveStatusResponse], error) {
+	return c.status.CallUnary(ctx, req)
+}
+
+// ListKeys calls ballast.v1.ArchiveService.ListKeys.
+func (c *archiveServiceClient) ListKeys(ctx context.Context, req *connect.Request[ballastv1.ListKeysRequest]) (*connect.Response[ballastv1.ListKeysResponse], error) {
+	return c.listKeys.CallUnary(ctx, req)
+}
+
+// AddKey calls ballast.v1.ArchiveService.AddKey.
+func (c *archiveServiceClient) AddKey(ctx context.Context, req *connect.Request[ballastv1.AddKeyRequest]) (*connect.Response[ballastv1.AddKeyResponse], error) {
+	return c.addKey.CallUnary(ctx, req)
+}
+
+// RemoveKey calls ballast.v1.ArchiveService.RemoveKey.
+func (c *archiveServiceClient) RemoveKey(ctx context.Context, req *connect.Request[ballastv1.RemoveKeyRequest]) (*connect.Response[ballastv1.RemoveKeyResponse], error) {
+	return c.removeKey.CallUnary(ctx, req)
+}
+
+// Check calls ballast.v1.ArchiveService.Check.
+func (c *archiveServiceClient) Check(ctx context.Context, req *connect.Request[ballastv1.CheckArchiveRequest]) (*connect.ServerStreamForClient[ballastv1.CheckArchiveResponse], error) {
+	return c.check.CallServerStream(ctx, req)
+}
+
+// Prune calls ballast.v1.ArchiveService.Prune.
+func (c *archiveServiceClient) Prune(ctx context.Context, req *connect.Request[ballastv1.PruneRequest]) (*connect.ServerStreamForClient[ballastv1.PruneResponse], error) {
+	return c.prune.CallServerStream(ctx, req)
+}
+
+// Recover calls ballast.v1.ArchiveService.Recover.
+func (c *archiveServiceClient) Recover(ctx context.Context, req *connect.Request[ballastv1.RecoverRequest]) (*connect.ServerStreamForClient[ballastv1.RecoverResponse], error) {
+	return c.recover.CallServerStream(ctx, req)
+}
+
+// ArchiveServiceHandler is an implementation of the ballast.v1.ArchiveService service.
+type ArchiveServiceHandler interface {
+	// Init makes the archive. One that exists is an error.
+	Init(context.Context, *connect.Request[ballastv1.InitArchiveRequest]) (*connect.Response[ballastv1.InitArchiveResponse], error)
+	// Status returns where the archive is, and how much is not in it yet.
+	Status(context.Context, *connect.Request[ballastv1.ArchiveStatusRequest]) (*connect.Response[ballastv1.ArchiveStatusResponse], error)
+	// ListKeys returns the passwords' keys, without any secret.
+	ListKeys(context.Context, *connect.Request[ballastv1.ListKeysRequest]) (*connect.Response[ballastv1.ListKeysResponse], error)
+	// AddKey lets another password open the archive.
+	AddKey(context.Context, *connect.Request[ballastv1.AddKeyRequest]) (*connect.Response[ballastv1.AddKeyResponse], error)
+	// RemoveKey ends a password; the one in use cannot be removed.
+	RemoveKey(context.Context, *connect.Request[ballastv1.RemoveKeyRequest]) (*connect.Response[ballastv1.RemoveKeyResponse], error)
+	// Check verifies that everything in the archive is there and whole.
+	Check(context.Context, *connect.Request[ballastv1.CheckArchiveRequest], *connect.ServerStream[ballastv1.CheckArchiveResponse]) error
+	// Prune plans which packs of the repository go or are packed anew; with apply, it
+	// does it.
+	Prune(context.Context, *connect.Request[ballastv1.PruneRequest], *connect.ServerStream[ballastv1.PruneResponse]) error
+	// Recover brings back every volume of the archive that the node does not have.
+	Recover(context.Context, *connect.Request[ballastv1.RecoverRequest], *connect.ServerStream[ballastv1.RecoverResponse]) error
+}
+
+// NewArchiveServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewArchiveServiceHandler(svc ArchiveServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	archiveServiceMethods := ballastv1.File_ballast_v1_ballast_proto.Services().ByName("ArchiveService").Methods()
+	archiveServiceInitHandler := connect.NewUnaryHandler(
+		ArchiveServiceInitProcedure,
+		svc.Init,
+		connect.WithSchema(archiveServiceMethods.ByName("Init")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceStatusHandler := connect.NewUnaryHandler(
+		ArchiveServiceStatusProcedure,
+		svc.Status,
+		connect.WithSchema(archiveServiceMethods.ByName("Status")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceListKeysHandler := connect.NewUnaryHandler(
+		ArchiveServiceListKeysProcedure,
+		svc.ListKeys,
+		connect.WithSchema(archiveServiceMethods.ByName("ListKeys")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceAddKeyHandler := connect.NewUnaryHandler(
+		ArchiveServiceAddKeyProcedure,
+		svc.AddKey,
+		connect.WithSchema(archiveServiceMethods.ByName("AddKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceRemoveKeyHandler := connect.NewUnaryHandler(
+		ArchiveServiceRemoveKeyProcedure,
+		svc.RemoveKey,
+		connect.WithSchema(archiveServiceMethods.ByName("RemoveKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceCheckHandler := connect.NewServerStreamHandler(
+		ArchiveServiceCheckProcedure,
+		svc.Check,
+		connect.WithSchema(archiveServiceMethods.ByName("Check")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServicePruneHandler := connect.NewServerStreamHandler(
+		ArchiveServicePruneProcedure,
+		svc.Prune,
+		connect.WithSchema(archiveServiceMethods.ByName("Prune")),
+		connect.WithHandlerOptions(opts...),
+	)
+	archiveServiceRecoverHandler := connect.NewServerStreamHandler(
+		ArchiveServiceRecoverProcedure,
+		svc.Recover,
+		connect.WithSchema(archiveServiceMethods.ByName("Recover")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/ballast.v1.ArchiveService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case ArchiveServiceInitProcedure:
+			archiveServiceInitHandler.ServeHTTP(w, r)
+		case ArchiveServiceStatusProcedure:
+			archiveServiceStatusHandler.ServeHTTP(w, r)
+		case ArchiveServiceListKeysProcedure:
+			archiveServiceListKeysHandler.ServeHTTP(w, r)
+		case ArchiveServiceAddKeyProcedure:
+			archiveServiceAddKeyHandler.ServeHTTP(w, r)
+		case ArchiveServiceRemoveKeyProcedure:
+			archiveServiceRemoveKeyHandler.ServeHTTP(w, r)
+		case ArchiveServiceCheckProcedure:
+			archiveServiceCheckHandler.ServeHTTP(w, r)
+		case ArchiveServicePruneProcedure:
+			archiveServicePruneHandler.ServeHTTP(w, r)
+		case ArchiveServiceRecoverProcedure:
+			archiveServiceRecoverHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedArchiveServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedArchiveServiceHandler struct{}
+
+func (UnimplementedArchiveServiceHandler) Init(context.Context, *connect.Request[ballastv1.InitArchiveRequest]) (*connect.Response[ballastv1.InitArchiveResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.Init is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) Status(context.Context, *connect.Request[ballastv1.ArchiveStatusRequest]) (*connect.Response[ballastv1.ArchiveStatusResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.Status is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) ListKeys(context.Context, *connect.Request[ballastv1.ListKeysRequest]) (*connect.Response[ballastv1.ListKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.ListKeys is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) AddKey(context.Context, *connect.Request[ballastv1.AddKeyRequest]) (*connect.Response[ballastv1.AddKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.AddKey is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) RemoveKey(context.Context, *connect.Request[ballastv1.RemoveKeyRequest]) (*connect.Response[ballastv1.RemoveKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.RemoveKey is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) Check(context.Context, *connect.Request[ballastv1.CheckArchiveRequest], *connect.ServerStream[ballastv1.CheckArchiveResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.Check is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) Prune(context.Context, *connect.Request[ballastv1.PruneRequest], *connect.ServerStream[ballastv1.PruneResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.Prune is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) Recover(context.Context, *connect.Request[ballastv1.RecoverRequest], *connect.ServerStream[ballastv1.RecoverResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.ArchiveService.Recover is not implemented"))
 }
 
 // NodeServiceClient is a client for the ballast.v1.NodeService service.
