@@ -36,6 +36,7 @@ func (v *apiVolume) UnmarshalJSON(b []byte) error {
 // fakeAgent behaves as the agent's API promises, without a disk.
 type fakeAgent struct {
 	ballastv1connect.UnimplementedNodeServiceHandler
+	ballastv1connect.UnimplementedVolumeServiceHandler
 
 	mu     sync.Mutex // guards what follows
 	status json.RawMessage
