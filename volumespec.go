@@ -23,12 +23,13 @@ const (
 	maxLabels    = 64
 	maxLabelKey  = 128
 	maxLabelText = 1024
+	maxKeep      = 256
 )
 
 // knownOptions is what a refused option is answered with.
 const knownOptions = `known options and defaults: size=10G (16M to 64T; a bare number is in GB), ` +
 	`fs=ext4 (ext4, xfs), class=primary (scratch, cache, clustered, primary), uid=0, gid=0, mode=0755, ` +
-	`repl=1, label.KEY=VALUE; fstype means fs, replicas means repl`
+	`repl=1, keep=RETENTION (as "any second for 24h, hourly 7d, daily 30d"; default the node's), label.KEY=VALUE; fstype means fs, replicas means repl`
 
 // VolumeSpec is what a user asks of a volume. Its zero value is not valid; start
 // from [DefaultVolumeSpec]. It is a value: Labels must not be changed.
@@ -38,7 +39,8 @@ type VolumeSpec struct {
 	Class  Class             `json:"class"`
 	UID    uint32            `json:"uid"` // owner of the filesystem's root folder
 	GID    uint32            `json:"gid"`
-	Mode   uint32            `json:"mode"` // its permission bits, with setuid, setgid and sticky
+	Mode   uint32            `json:"mode"`           // its permission bits, with setuid, setgid and sticky
+	Keep   string            `json:"keep,omitempty"` // which points of its history the archive keeps; empty: as the node has it
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
@@ -86,6 +88,8 @@ func (s *VolumeSpec) set(key, value string) (err error) {
 		s.Mode, err = parseMode(value)
 	case "repl", "replicas":
 		err = checkReplicas(key, value)
+	case "keep":
+		s.Keep = strings.TrimSpace(value)
 	default:
 		err = s.setLabel(key, value)
 	}
@@ -120,6 +124,8 @@ func (s VolumeSpec) Check() error {
 		return invalid("there is no class %q", clip(string(s.Class)))
 	case s.Mode > 0o7777:
 		return invalid("mode %o: permission bits end at 7777", s.Mode)
+	case len(s.Keep) > maxKeep || strings.ContainsFunc(s.Keep, isNotKeepRune):
+		return invalid("keep %q: a retention is written as \"any second for 24h, hourly 7d, daily 30d\", in up to %d letters", clip(s.Keep), maxKeep)
 	case len(s.Labels) > maxLabels:
 		return invalid("%d labels: a volume has up to %d", len(s.Labels), maxLabels)
 	}
@@ -146,6 +152,7 @@ func (s VolumeSpec) Differences(t VolumeSpec) []string {
 	add("uid", s.UID, t.UID)
 	add("gid", s.GID, t.GID)
 	add("mode", fmt.Sprintf("%04o", s.Mode), fmt.Sprintf("%04o", t.Mode))
+	add("keep", strconv.Quote(s.Keep), strconv.Quote(t.Keep))
 	if !maps.Equal(s.Labels, t.Labels) {
 		diff = append(diff, "the labels differ")
 	}
@@ -169,6 +176,10 @@ func isNotNameRune(r rune) bool {
 	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 	return !letter && !isNamePunct(r)
 }
+
+// isNotKeepRune tells what no retention is written with. What it says is read by
+// who applies it.
+func isNotKeepRune(r rune) bool { return r != ',' && r != ' ' && isNotNameRune(r) }
 
 // checkAliases refuses an option that is given twice under two names.
 func checkAliases(options map[string]string) error {

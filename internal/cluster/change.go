@@ -18,7 +18,7 @@ var errContended = errors.New("others keep changing it; nothing was changed, try
 // Create makes the record of a volume, or returns the one that exists when it
 // is as asked. Where it differs, the error is [ballast.ErrExists].
 func (r *Records) Create(ctx context.Context, name string, options map[string]string) (Record, error) {
-	made, err := newRecord(newVolumeID(), name, options, time.Now())
+	made, err := newRecord(NewVolumeID(), name, options, time.Now())
 	if err != nil {
 		return Record{}, fmt.Errorf("create volume: %w", err)
 	}

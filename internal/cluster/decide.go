@@ -112,6 +112,21 @@ func decideFormatted(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record
 	return r, nil
 }
 
+// decideAdopt accepts a record that was made elsewhere: from the archive, or for a
+// volume whose files are there already.
+func decideAdopt(r Record, now time.Time) (Record, error) {
+	if r.Primary != "" || r.InTrash() {
+		return r, fmt.Errorf("volume %q: a record that is held or removed cannot be taken in: %w", r.Name, ballast.ErrInvalid)
+	}
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = now.UTC().Truncate(time.Millisecond)
+	}
+	if err := r.check(); err != nil {
+		return r, fmt.Errorf("%w: %w", err, ballast.ErrInvalid)
+	}
+	return r, nil
+}
+
 func decideResize(r Record, size int64) (Record, error) {
 	switch {
 	case r.InTrash():

@@ -34,8 +34,28 @@ type Record struct {
 	Formatted bool               `json:"formatted,omitempty"`
 	RemovedAt time.Time          `json:"removed_at,omitzero"` // set in the trash
 	Purging   bool               `json:"purging,omitempty"`   // its files may be gone: no way back
+	Origin    *Origin            `json:"origin,omitempty"`    // what it was restored from; nil: it began empty
 
 	later map[string]json.RawMessage // fields of a later release (C7)
+}
+
+// Origin is the moment of another volume that a volume began as.
+type Origin struct {
+	Volume   ballast.VolumeID `json:"volume"`
+	Name     string           `json:"name"` // that it had then
+	Time     time.Time        `json:"time"`
+	LSN      ballast.LSN      `json:"lsn"`
+	Epoch    ballast.Epoch    `json:"epoch"`
+	Snapshot string           `json:"snapshot,omitempty"` // the base snapshot that was asked for by id or tag
+	Asked    string           `json:"asked,omitempty"`    // the option from, as it was given
+}
+
+// String returns the origin as "db at 2026-11-21T10:42:06Z".
+func (o *Origin) String() string {
+	if o == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s at %s", o.Name, o.Time.UTC().Format(time.RFC3339))
 }
 
 // InTrash reports whether the volume was removed.
@@ -90,11 +110,14 @@ func (r Record) check() error {
 	if err := ballast.CheckVolumeName(r.Name); err != nil {
 		return err
 	}
+	if r.Origin != nil && !isVolumeID(string(r.Origin.Volume)) {
+		return fmt.Errorf("%q is no volume id", r.Origin.Volume)
+	}
 	return r.Spec.Check()
 }
 
 // knownFields are the names that a record of this release can have.
-var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "formatted", "removed_at", "purging"}
+var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "formatted", "removed_at", "purging", "origin"}
 
 func withLaterFields(r Record, data []byte) (Record, error) {
 	var fields map[string]json.RawMessage
@@ -115,8 +138,8 @@ const idLen = 26
 
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// newVolumeID returns an id that no volume has: 128 bits by chance.
-func newVolumeID() ballast.VolumeID {
+// NewVolumeID returns an id that no volume has: 128 bits by chance.
+func NewVolumeID() ballast.VolumeID {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails, says its documentation
 	return ballast.VolumeID(idEncoding.EncodeToString(raw[:]))
