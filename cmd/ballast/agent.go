@@ -19,24 +19,38 @@ func newAgent(c *cli) *cobra.Command {
 	var cfg agent.Config
 	var node, file, logCapacity string
 	var logJSON, verbose bool
+	var settleArchive func() error
 	cmd := &cobra.Command{
-		Use:   "agent [--data DIR] [--config FILE]",
-		Short: "run this node: volume driver, records, engines",
+		Use:   "agent [--data DIR] [--archive URL] [--config FILE]",
+		Short: "run this node: volume driver, records, engines, archive",
 		Long: `Run this node's agent in the foreground: the Docker volume driver, the volume
-records and the engines. It can stop and start at any time; attached volumes
-keep working without it and are taken over by the next agent.
+records, the engines and the archive. It can stop and start at any time; attached
+volumes keep working without it and are taken over by the next agent.
 
 Every option but --config can stand in the configuration file, which is TOML:
 
   data = "/srv/ballast"
   node = "n1"
+  archive = "s3://backups/n1?region=eu-central-1"
+  archive-password-file = "/etc/ballast/archive.password"
 
-An option on the command line wins. An unknown key is refused.`,
-		Example:           "  ballast agent\n  ballast agent --data /srv/ballast --node n1\n  ballast agent --config /etc/ballast.toml",
+An option on the command line wins over the environment, and that over the file.
+An unknown key is refused.
+
+The credentials of an S3 store come from where its own tools take them, the
+environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or ~/.aws: neither they nor
+the password can stand in a URL, an option or the configuration file.`,
+		Example:           "  ballast agent\n  ballast agent --data /srv/ballast --node n1\n  ballast agent --archive 's3://backups/n1?region=eu-central-1' --archive-password-file /etc/ballast/archive.password\n  ballast agent --config /etc/ballast.toml",
 		Args:              operands(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.readEnv(cmd.Flags()); err != nil {
+				return err
+			}
 			if err := readConfig(file, cmd.LocalNonPersistentFlags()); err != nil {
+				return err
+			}
+			if err := settleArchive(); err != nil {
 				return err
 			}
 			cfg.Node = ballast.NodeID(node)
@@ -59,6 +73,7 @@ An option on the command line wins. An unknown key is refused.`,
 	f.StringVar(&cfg.PluginSocket, "plugin-socket", agent.DefaultPluginSocket, "serve the Docker volume driver at `PATH`; \"\": no driver")
 	f.DurationVar(&cfg.TrashKeep, "trash-keep", agent.DefaultTrashKeep, "keep removed volumes for `TIME`")
 	f.StringVar(&logCapacity, "log-capacity", "", "let the log of each volume grow to `SIZE` (default the engine's)")
+	settleArchive = archiveFlags(f, &cfg)
 	f.BoolVar(&logJSON, "log-json", false, "write the log as JSON")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what only a developer wants to know, too")
 	f.StringVar(&file, "config", "", "read options from `FILE`")

@@ -20,7 +20,13 @@ const (
 	DefaultDockerSocket = "/var/run/docker.sock"
 	DefaultPluginSocket = "/run/docker/plugins/ballast.sock"
 	DefaultTrashKeep    = 72 * time.Hour
+
+	DefaultArchiveInterval = 5 * time.Second
+	DefaultKeep            = "any second for 24h, hourly 7d, daily 30d"
 )
+
+// NoArchive is the [Config.Archive] of a node that archives nothing.
+const NoArchive = "none"
 
 // Config says how a node's agent runs. Only DataDir is needed; see each field
 // for what its zero value means.
@@ -34,6 +40,14 @@ type Config struct {
 	Executable   string         // the binary that runs engines; empty: this one
 	Version      string         // shown by status
 	Log          *slog.Logger   // nil: nothing is logged
+
+	Archive                string        // URL of the archive; empty: the folder "archive" in DataDir; [NoArchive]: none
+	ArchivePasswordFile    string        // holds the archive's password; empty: DataDir's own, for an archive in DataDir
+	ArchivePasswordCommand string        // prints the password, instead of a file
+	ArchiveInterval        time.Duration // between two objects of a volume's tail; 0: [DefaultArchiveInterval]
+	ArchiveQueue           int64         // bytes per volume that are kept while the archive cannot be reached; 0: the engine's default
+	Keep                   string        // retention of a volume that does not say it; empty: [DefaultKeep]
+	VerifyEvery            time.Duration // between two verifications of all volumes; 0: only when asked
 }
 
 func (c Config) withDefaults() (Config, error) {
