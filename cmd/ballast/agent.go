@@ -37,9 +37,9 @@ Every option but --config can stand in the configuration file, which is TOML:
 An option on the command line wins over the environment, and that over the file.
 An unknown key is refused.
 
-The credentials of an S3 store come from where its own tools take them, ~/.aws or
-the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY): neither they nor the
-password can stand in a URL, an option or the configuration file.`,
+The credentials of an S3 store come from where its own tools take them, ~/.aws
+or the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY): neither they nor
+the password can stand in a URL, an option or the configuration file.`,
 		Example:           "  ballast agent\n  ballast agent --data /srv/ballast --node n1\n  ballast agent --archive 's3://backups/n1?region=eu-central-1' --archive-password-file /etc/ballast/archive.password\n  ballast agent --config /etc/ballast.toml",
 		Args:              operands(),
 		ValidArgsFunction: cobra.NoFileCompletions,
