@@ -45,7 +45,7 @@ type Config struct {
 	ArchivePasswordFile    string        // holds the archive's password; empty: DataDir's own, for an archive in DataDir
 	ArchivePasswordCommand string        // prints the password, instead of a file
 	ArchiveInterval        time.Duration // between two objects of a volume's tail; 0: [DefaultArchiveInterval]
-	ArchiveQueue           int64         // bytes per volume that are kept while the archive cannot be reached; 0: the engine's default
+	ArchiveQueue           int64         // bytes per volume that are kept while the archive cannot be reached; 0: 1 GiB
 	Keep                   string        // retention of a volume that does not say it; empty: [DefaultKeep]
 	VerifyEvery            time.Duration // between two verifications of all volumes; 0: only when asked
 }
@@ -64,6 +64,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c, err = c.withArchive(); err != nil {
+		return c, err
 	}
 	return c.withExecutable()
 }
