@@ -50,7 +50,7 @@ func (f *FS) BeforeEach(hook func(op int)) {
 
 // FailWith asks fault before every operation that changes the disk: an error
 // makes that operation fail and do nothing, but for a write, of which a first
-// part is done. The kinds are create, rename, remove, mkdir, syncdir, write,
+// part is done. The kinds are create, rename, link, remove, mkdir, syncdir, write,
 // sync, truncate and punch.
 func (f *FS) FailWith(fault func(op int, kind string) error) {
 	f.mu.Lock()
@@ -141,6 +141,25 @@ func (f *FS) Rename(oldname, newname string) error {
 		delete(m, oldname)
 		m[newname] = n
 	})
+	return nil
+}
+
+// Link implements [vfs.FS].
+func (f *FS) Link(oldname, newname string) error {
+	err := f.begin("link", "%s %s", oldname, newname)
+	defer f.mu.Unlock()
+	n := f.names[oldname]
+	switch _, taken := f.names[newname]; {
+	case err != nil: // it did not come to look
+	case n == nil:
+		err = fs.ErrNotExist
+	case taken:
+		err = fs.ErrExist
+	}
+	if err != nil {
+		return &fs.PathError{Op: "link", Path: newname, Err: err}
+	}
+	f.changeNames(path.Dir(newname), func(m map[string]*inode) { m[newname] = n })
 	return nil
 }
 

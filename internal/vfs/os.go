@@ -47,6 +47,9 @@ func (d *Disk) open(name string, flag int) (File, error) {
 // Rename implements [FS].
 func (d *Disk) Rename(oldname, newname string) error { return d.root.Rename(oldname, newname) }
 
+// Link implements [FS].
+func (d *Disk) Link(oldname, newname string) error { return d.root.Link(oldname, newname) }
+
 // Remove implements [FS].
 func (d *Disk) Remove(name string) error { return d.root.Remove(name) }
 

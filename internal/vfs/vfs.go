@@ -26,7 +26,10 @@ type FS interface {
 	Open(name string) (File, error)
 	// Rename moves a file within one folder, replacing any file at newname.
 	Rename(oldname, newname string) error
-	// Remove deletes a file or an empty folder.
+	// Link gives a file a second name within its folder, or fails with
+	// [io/fs.ErrExist]; of several for one name, one succeeds.
+	Link(oldname, newname string) error
+	// Remove deletes a name of a file, or an empty folder.
 	Remove(name string) error
 	// Mkdir makes a folder; one that is there already is no error.
 	Mkdir(name string) error

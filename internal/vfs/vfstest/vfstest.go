@@ -61,7 +61,17 @@ func testNames(t *testing.T, fsys vfs.FS) {
 	if must(t, err); !slices.Equal(names, []string{"a", "b"}) {
 		t.Errorf("List = %q; want a and b", names)
 	}
-	must(t, fsys.Remove("d/b"))
+	if err := fsys.Link("d/b", "d/a"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Link to what is there = %v; want ErrExist", err)
+	}
+	if err := fsys.Link("d/none", "d/e"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Link of nothing = %v; want ErrNotExist", err)
+	}
+	must(t, fsys.Link("d/b", "d/c"))
+	must(t, fsys.Remove("d/b")) // and the other name stays
+	f, err := fsys.Open("d/c")
+	must(t, err)
+	must(t, f.Close())
 	if _, err := fsys.List("none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("List of no folder = %v; want ErrNotExist", err)
 	}
