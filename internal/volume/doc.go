@@ -8,7 +8,8 @@
 // tail to the current segment in one piece, syncs it, and returns. In the
 // background a round of apply freezes the present generation of the index,
 // folds it into the image in the order of blocks, syncs the image, moves the
-// applied LSN and lets go of the segments that nobody needs any more. Open
+// applied LSN and lets go of the segments that nobody needs any more. What the
+// archive has not read with [Volume.Since] is kept, up to a bound. Open
 // reads the log from the applied LSN on and stops where it ends.
 //
 // # Invariants
@@ -18,7 +19,9 @@
 //	V2  What Open finds is a prefix of the records, in the order of their LSNs,
 //	    that holds at least all that a Flush acknowledged (G2).
 //	V3  The image holds nothing of a record that is not committed.
-//	V4  A segment is used anew only when all its records are applied.
+//	V4  A segment is used anew only when all its records are applied, and also
+//	    archived, unless the log's queue for the archive is at its bound or
+//	    the disk is full.
 //	V5  The epoch of an open volume is higher than that of any earlier opening,
 //	    and the descriptor says so before the first record carries it (G3).
 //	V6  After a failed write or sync of the log, or a failed sync of the image,
@@ -37,5 +40,6 @@
 //
 // A [Volume] is safe for concurrent use and leaves no goroutine behind: who opens it
 // also runs [Volume.Run]. Locks are taken in the order
-// making or applying, writing, mu.
+// applying, making, writing, mu; reading, which only [Volume.Since] takes, is
+// held over mu alone.
 package volume

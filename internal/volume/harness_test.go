@@ -36,7 +36,12 @@ func makeSmall(t testing.TB, fsys vfs.FS) {
 }
 
 func openSmall(fsys vfs.FS, epoch ballast.Epoch) (*Volume, error) {
-	return Open(fsys, testDir, Options{Epoch: epoch, LogCapacity: 6 * small.Segment})
+	return openQueue(fsys, epoch, 0)
+}
+
+// openQueue opens the small volume with a queue of so many bytes.
+func openQueue(fsys vfs.FS, epoch ballast.Epoch, queue int64) (*Volume, error) {
+	return Open(fsys, testDir, Options{Epoch: epoch, LogCapacity: 6 * small.Segment, Queue: queue})
 }
 
 // model knows what every block held after every record. The tag of a version
@@ -120,8 +125,9 @@ func (m *model) verify(v *Volume) error {
 // worker does random work on a volume and keeps the model in step.
 type worker struct {
 	model
-	rng *rand.Rand
-	v   *Volume
+	rng   *rand.Rand
+	v     *Volume
+	queue int64 // bytes
 }
 
 // step does one thing. An error says that the volume refused it.
@@ -178,7 +184,7 @@ func (w *worker) reopened(fsys *crashfs.FS) (*Volume, error) {
 }
 
 func (w *worker) reopenedUnder(fsys *crashfs.FS, epoch ballast.Epoch) (*Volume, error) {
-	v, err := openSmall(fsys, epoch)
+	v, err := openQueue(fsys, epoch, w.queue)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,17 @@ func (h history) epochAt(lsn ballast.LSN) ballast.Epoch {
 	return epoch
 }
 
+// endOfReign returns the last record of the epoch that wrote record lsn; no
+// record is behind last.
+func (h history) endOfReign(lsn, last ballast.LSN) ballast.LSN {
+	for _, r := range h {
+		if r.From > lsn {
+			return min(last, r.From-1)
+		}
+	}
+	return last
+}
+
 // begin returns the history with a new epoch from lsn on, and without what no
 // record from oldest on needs.
 func (h history) begin(epoch ballast.Epoch, lsn, oldest ballast.LSN) history {

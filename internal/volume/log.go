@@ -32,6 +32,8 @@ type log struct {
 	last    ballast.LSN // appended
 	durable ballast.LSN // on stable storage
 	dirty   *segment    // written to since its last sync
+
+	queue // what only the archive needs
 }
 
 // append adds a record to the tail. It fails with errNoBuffer or errNoSegment,
@@ -146,7 +148,7 @@ func (l *log) segmentOf(pos position) *segment {
 	return nil
 }
 
-// release lets go of every segment that ends before pos (V4).
+// release gives every segment that ends before pos to the queue (V4).
 func (l *log) release(pos position) {
 	if seeded(recycleEarly) {
 		pos += position(l.current().blocks)
@@ -154,8 +156,7 @@ func (l *log) release(pos position) {
 	for len(l.used) > 1 && l.used[0].seq < uint64(pos)/l.used[0].blocks {
 		s := l.used[0]
 		l.used = l.used[1:]
-		s.seq = 0
-		l.free = append(l.free, s)
+		l.hold(s)
 	}
 }
 

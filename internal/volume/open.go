@@ -63,7 +63,7 @@ func (v *Volume) recover() error {
 	if err != nil {
 		return err
 	}
-	v.log = log{salt: v.desc.Salt, epoch: v.opts.Epoch, free: segs}
+	v.log = log{salt: v.desc.Salt, epoch: v.opts.Epoch, free: segs, queue: queue{capacity: v.opts.Queue}}
 	v.active = newGeneration(v.applied + 1)
 	r := &recovery{desc: v.desc, visit: func(_ *batchHeader, rec record) {
 		if rec.lsn > v.applied {
@@ -83,18 +83,20 @@ func (v *Volume) adopt(r *recovery, segs []*segment) error {
 	l.last = r.next - 1
 	if len(l.used) > 0 {
 		l.next = uint64(r.end - l.current().at(0)) // a torn batch is written over
+		l.held = heldBefore(l.used[0], segs, v.desc.History)
 	}
 	for _, s := range segs {
 		l.seq = max(l.seq, s.seq)
 		v.segments = max(v.segments, segmentNumber(s.name)+1)
-		if !slices.Contains(r.segs, s) {
+		if !slices.Contains(r.segs, s) && !slices.Contains(l.held, s) {
 			l.free = append(l.free, s)
 		}
 	}
+	l.trim()
 	return errors.Join(v.removeUnfinished(), v.wipeFree())
 }
 
-// wipeFree takes its header from every segment that is not of the log. One that
+// wipeFree takes its header from every segment that is not kept. One that
 // was begun after a torn batch may claim a first LSN that will be given out
 // again: then it would be taken for the log's beginning.
 func (v *Volume) wipeFree() error {
@@ -151,11 +153,18 @@ func (v *Volume) begin() error {
 	if len(v.log.used) > 0 {
 		oldest = v.log.used[0].first // recovery reads whole segments
 	}
+	if len(v.log.held) > 0 {
+		oldest = v.log.held[0].first
+	}
 	err := v.storeDescriptor(func(d *descriptor) {
 		d.History = d.History.begin(v.opts.Epoch, v.log.last+1, oldest)
 	})
 	if err != nil {
 		return err
+	}
+	v.log.history = v.desc.History
+	if v.log.last > 0 {
+		v.log.points.note(point{lsn: v.log.last, time: v.opts.Now(), size: v.size, opened: true})
 	}
 	v.opts.Log.Info("volume opened", "volume", v.id, "epoch", uint64(v.opts.Epoch),
 		"last_lsn", uint64(v.log.last), "applied_lsn", uint64(v.applied))
@@ -164,7 +173,7 @@ func (v *Volume) begin() error {
 
 // abandon releases what a failed Open has opened so far.
 func (v *Volume) abandon() error {
-	err := errors.Join(closeSegments(v.log.used), closeSegments(v.log.free))
+	err := errors.Join(closeSegments(v.log.held), closeSegments(v.log.used), closeSegments(v.log.free))
 	if v.image != nil {
 		err = errors.Join(err, v.image.Close())
 	}

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,8 +26,7 @@ type recovery struct {
 // unless something in the log says that it was: then it is damage (V7).
 func (r *recovery) read(segs []*segment) error {
 	r.next = r.desc.Applied + 1
-	candidates := slices.DeleteFunc(slices.Clone(segs), func(s *segment) bool { return s.seq == 0 })
-	slices.SortFunc(candidates, func(a, b *segment) int { return int(int64(a.seq) - int64(b.seq)) })
+	candidates := inOrder(segs)
 	from := 0
 	for i, s := range candidates {
 		if s.first <= r.next {
@@ -47,6 +47,13 @@ func (r *recovery) read(segs []*segment) error {
 		}
 	}
 	return r.lookForDamage(candidates)
+}
+
+// inOrder returns the segments that hold something, in the order of the log.
+func inOrder(segs []*segment) []*segment {
+	used := slices.DeleteFunc(slices.Clone(segs), func(s *segment) bool { return s.seq == 0 })
+	slices.SortFunc(used, func(a, b *segment) int { return cmp.Compare(a.seq, b.seq) })
+	return used
 }
 
 // readSegment reads the batches of one segment of the log.
@@ -89,7 +96,7 @@ func (r *recovery) readBatch(s *segment, h *batchHeader) (whole bool) {
 		}
 		at := s.offset(rec.pos)
 		torn := rec.crc != dataSum(r.buf[at:at+int64(rec.dataBlocks())*blockSize])
-		if torn && !seeded(acceptTornRecord) || !r.desc.covers(rec) {
+		if torn && !seeded(acceptTornRecord) || !covers(r.desc.Size, rec) {
 			return false
 		}
 		r.next = rec.lsn + 1
@@ -98,9 +105,9 @@ func (r *recovery) readBatch(s *segment, h *batchHeader) (whole bool) {
 	return true
 }
 
-// covers reports whether a record lies within the volume.
-func (d *descriptor) covers(r record) bool {
-	blocks := uint64(d.Size / blockSize)
+// covers reports whether a record lies within a volume of size bytes.
+func covers(size int64, r record) bool {
+	blocks := uint64(size / blockSize)
 	return uint64(r.block) <= blocks && uint64(r.count) <= blocks-uint64(r.block)
 }
 

@@ -78,7 +78,7 @@ func (v *Volume) makeRoom() error {
 	if v.load().free > 0 {
 		return nil
 	}
-	if err := v.round(fullSpeed); err != nil || v.load().free > 0 {
+	if err := v.roundOnFull(fullSpeed); err != nil || v.load().free > 0 {
 		return err
 	}
 	return full
@@ -97,6 +97,9 @@ func (v *Volume) makeSegment() error {
 // addSegment makes one more segment ready. The caller holds making.
 func (v *Volume) addSegment() error {
 	s, err := newSegment(v.fsys, v.dir, v.segments, v.segmentSize)
+	if isFull(err) && v.recycleHeld() {
+		return nil // the archive's loss, and no writer's
+	}
 	if err != nil {
 		return v.setback(err)
 	}

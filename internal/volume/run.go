@@ -69,7 +69,7 @@ func (v *Volume) foldOnce(ctx context.Context, l load) (more bool, err error) {
 	}
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	err = v.round(v.paced(ctx))
+	err = v.roundOnFull(v.paced(ctx))
 	return err == nil && !l.isIdle(), err
 }
 

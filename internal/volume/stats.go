@@ -24,7 +24,11 @@ type Stats struct {
 	Applied     ballast.LSN // folded into the image
 	LogBytes    int64       // disk space of segments that are needed
 	LogCapacity int64
-	ImageBytes  int64 // disk space of the image, as of the last round of apply
+	QueueBytes  int64       // disk space of segments that only the archive needs
+	Archived    ballast.LSN // in the archive, as far as it has said
+	Recycled    ballast.LSN // when above Archived: what is between them is no longer in the log
+	QueueSince  time.Time   // of the oldest flush that is not archived; zero: all are
+	ImageBytes  int64       // disk space of the image, as of the last round of apply
 	Reads       uint64
 	Writes      uint64
 	Flushes     uint64
@@ -49,6 +53,10 @@ func (v *Volume) Stats() Stats {
 		Applied:     v.applied,
 		LogBytes:    v.logBytes(),
 		LogCapacity: v.opts.LogCapacity,
+		QueueBytes:  v.log.queueBytes(),
+		Archived:    v.log.archived,
+		Recycled:    v.log.recycled,
+		QueueSince:  v.log.points.oldest(),
 		ImageBytes:  v.imageUsed,
 		Reads:       v.counters.reads.Load(),
 		Writes:      v.counters.writes.Load(),

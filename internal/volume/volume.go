@@ -21,6 +21,12 @@ type Options struct {
 	// LogCapacity bounds the disk space of the log in bytes; 0 means 1 GiB. At
 	// least four segments are used whatever it says.
 	LogCapacity int64
+	// Queue is how many bytes of segments the log keeps, beyond LogCapacity, that
+	// are applied and that the archive has not read; 0 keeps none.
+	Queue int64
+	// Now is the clock that flushes are labelled with; nil is [time.Now]. Nothing
+	// is decided from it.
+	Now func() time.Time
 	// StallLimit is how long a write waits for a full disk before it fails.
 	StallLimit time.Duration
 	// Log receives what an operator would want in the timeline of an incident;
@@ -31,6 +37,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.LogCapacity == 0 {
 		o.LogCapacity = 1 << 30
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -60,6 +69,9 @@ type Volume struct {
 	chunks   *chunks     // guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
+
+	reading sync.Mutex // held by whoever reads the log for the archive
+	cursor  place      // where the last such read ended; guarded by reading
 
 	mu        sync.RWMutex // guards everything below
 	log       log
@@ -150,5 +162,5 @@ func (v *Volume) storeDescriptor(change func(*descriptor)) error {
 }
 
 func (v *Volume) closeFiles() error {
-	return errors.Join(closeSegments(v.log.used), closeSegments(v.log.free), v.image.Close(), v.chunks.file.Close())
+	return errors.Join(closeSegments(v.log.held), closeSegments(v.log.used), closeSegments(v.log.free), v.image.Close(), v.chunks.file.Close())
 }

@@ -1,0 +1,136 @@
+package volume
+
+import (
+	"errors"
+
+	"github.com/ballast-io/ballast"
+)
+
+// ErrRecycled reports that records are no longer in the log that the archive
+// has not read: only a base snapshot can tell what they did.
+var ErrRecycled = errors.New("the log no longer holds these records")
+
+// maxReigns bounds how many epochs the descriptor lists for the sake of
+// segments that are held.
+const maxReigns = 1024
+
+// queue is the part of the log that only the archive still needs: segments
+// that are applied and not archived. Nobody waits for it: what there is no room
+// for goes, the oldest first. It is guarded by [Volume.mu].
+type queue struct {
+	held     []*segment // in the order of the log; before those that apply needs
+	capacity int64      // bytes
+	archived ballast.LSN
+	recycled ballast.LSN // the last record that went before it was archived
+	history  history     // constant once the volume is open
+	points   points
+}
+
+// hold puts a segment that apply has done with at the queue's end.
+func (l *log) hold(s *segment) {
+	l.held = append(l.held, s)
+	l.trim()
+}
+
+// trim lets go of what is archived, and of what there is no room for (V4).
+func (l *log) trim() {
+	for len(l.held) > 0 && (l.queueBytes() > l.capacity || l.endOfHeld() <= l.archived) {
+		l.recycle()
+	}
+}
+
+// recycle makes the oldest segment of the queue ready for use.
+func (l *log) recycle() {
+	s := l.held[0]
+	if end := l.endOfHeld(); end > l.archived && l.capacity > 0 {
+		l.recycled = end
+	}
+	l.held = l.held[1:]
+	s.seq = 0
+	l.free = append(l.free, s)
+}
+
+// endOfHeld is the last record of the queue's oldest segment.
+func (l *log) endOfHeld() ballast.LSN {
+	if len(l.held) > 1 {
+		return l.held[1].first - 1
+	}
+	return l.used[0].first - 1
+}
+
+func (l *log) queueBytes() (n int64) {
+	for _, s := range l.held {
+		n += int64(s.blocks) * blockSize
+	}
+	return n
+}
+
+// heldBefore returns those of segs, in order, that held the log before the
+// segment from: what an earlier opening kept, or let go and did not use anew.
+// Only a read can tell whether they hold all they should; see [walk].
+func heldBefore(from *segment, segs []*segment, h history) []*segment {
+	var held []*segment
+	for _, s := range inOrder(segs) {
+		if s.seq >= from.seq {
+			break
+		}
+		if h.epochAt(s.first) == 0 {
+			continue // nothing says any more which of its records are void
+		}
+		if n := len(held); n > 0 && held[n-1].first >= s.first {
+			held = held[:0]
+		}
+		held = append(held, s)
+	}
+	if n := len(held); n > 0 && held[n-1].first >= from.first || len(h) > maxReigns {
+		return nil
+	}
+	return held
+}
+
+// Archived says that the archive has every record up to lsn: the log need not
+// keep them for it.
+func (v *Volume) Archived(lsn ballast.LSN) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l := &v.log
+	l.archived = max(l.archived, min(lsn, l.durable))
+	l.points.forget(l.archived)
+	l.trim()
+}
+
+// recycleHeld makes a segment of the queue ready for use, if there is one.
+func (v *Volume) recycleHeld() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.log.held) == 0 {
+		return false
+	}
+	v.log.recycle()
+	return true
+}
+
+// roundOnFull is round on a disk that may be full: what the log holds for the
+// archive is removed before a writer has to wait. The caller holds applying.
+func (v *Volume) roundOnFull(pause pauser) error {
+	for {
+		err := v.round(pause)
+		if !isFull(err) {
+			return err
+		}
+		removed, failed := v.removeHeld()
+		if !removed || failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+}
+
+// removeHeld removes the queue's oldest segment from the disk.
+func (v *Volume) removeHeld() (removed bool, err error) {
+	v.making.Lock()
+	defer v.making.Unlock()
+	if !v.recycleHeld() {
+		return false, nil
+	}
+	return true, v.dropSegment()
+}
