@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ballast-io/ballast"
 )
 
 // ErrWrongPassword reports that no key of the repository opens with a password.
@@ -53,3 +55,6 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("the repository is locked%s by %s@%s, process %d, since %s (%s)",
 		kind, e.User, e.Host, e.PID, e.Since.Format(time.RFC3339), e.File)
 }
+
+// Unwrap makes it a [ballast.ErrInUse].
+func (e *LockedError) Unwrap() error { return ballast.ErrInUse }

@@ -1,0 +1,109 @@
+package repository
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ballast-io/ballast"
+)
+
+// snapshotCache holds the snapshots that were read: they never change.
+type snapshotCache struct {
+	mu   sync.Mutex // guards everything below
+	byID map[ID]*Snapshot
+}
+
+// SaveSnapshot stores a snapshot, and returns its ID. Its tree must be in the index
+// (A1), and the locks that this repository holds still in the store (A4):
+// otherwise somebody may have pruned what it refers to, and it fails with
+// [ErrLockLost].
+func (r *Repository) SaveSnapshot(ctx context.Context, s *Snapshot) (ID, error) {
+	if !r.HasBlob(TreeBlob, s.Tree) {
+		return ID{}, fmt.Errorf("save snapshot: %w: its tree %s is not in the index; flush first", ballast.ErrInvalid, s.Tree.Short())
+	}
+	data, err := s.encode()
+	if err != nil {
+		return ID{}, fmt.Errorf("save snapshot: %w", err)
+	}
+	if err := r.confirmLocks(ctx); err != nil {
+		return ID{}, fmt.Errorf("save snapshot: %w", err)
+	}
+	id, err := r.putSealed(ctx, snapsFolder, data)
+	if err != nil {
+		return ID{}, fmt.Errorf("save snapshot: %w", err)
+	}
+	return id, nil
+}
+
+// Snapshots returns the snapshots in the order of their times. Those that are damaged
+// are missing, and each is in the error as a [*DamageError]. What was read before
+// is not read again. The result is the caller's, what its pointers lead to is not.
+func (r *Repository) Snapshots(ctx context.Context) ([]Snapshot, error) {
+	files, err := list(ctx, r.store, snapsFolder)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	r.snapshots.mu.Lock()
+	defer r.snapshots.mu.Unlock()
+	bad, err := r.readSnapshotsLocked(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var all []Snapshot
+	for _, s := range r.snapshots.byID {
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b Snapshot) int {
+		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return all, errors.Join(bad...)
+}
+
+// readSnapshotsLocked makes the cache what the store has.
+func (r *Repository) readSnapshotsLocked(ctx context.Context, files []file) (bad []error, err error) {
+	byID := make(map[ID]*Snapshot, len(files))
+	for _, f := range files {
+		s := r.snapshots.byID[f.id]
+		if s == nil {
+			s, err = r.getSnapshot(ctx, f)
+		}
+		switch {
+		case err == nil:
+			byID[f.id] = s
+		case isDamage(err):
+			bad = append(bad, err)
+			err = nil
+		case errors.Is(err, ballast.ErrNotFound):
+			err = nil // removed since it was listed
+		default:
+			return nil, err
+		}
+	}
+	r.snapshots.byID = byID
+	return bad, nil
+}
+
+func (r *Repository) getSnapshot(ctx context.Context, f file) (*Snapshot, error) {
+	data, err := r.getSealed(ctx, snapsFolder, f, maxSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decodeSnapshot(f.id, data)
+	if err != nil {
+		return nil, &DamageError{File: snapsFolder + f.id.String(), What: "it cannot be read", Err: err}
+	}
+	return s, nil
+}
+
+// RemoveSnapshot removes a snapshot. What only it referred to takes room until the
+// next prune. One that is not there is no error.
+func (r *Repository) RemoveSnapshot(ctx context.Context, id ID) error {
+	if err := r.store.Delete(ctx, snapsFolder+id.String()); err != nil {
+		return fmt.Errorf("remove snapshot %s: %w", id.Short(), err)
+	}
+	return nil
+}
