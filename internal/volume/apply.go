@@ -23,7 +23,8 @@ var errInterrupted = errors.New("folding was interrupted")
 type pauser func(folded int) error
 
 // round folds the oldest generation into the image, in the order of blocks. The
-// caller holds applying.
+// caller holds applying. It fails with a [*lackError], and has done nothing, when
+// chunks must be fetched first.
 //
 // The order is what keeps V2 and V3: the generation is committed before the
 // image is touched, the image is durable before the applied LSN moves, and the
@@ -36,14 +37,15 @@ func (v *Volume) round(pause pauser) error {
 	if err := v.Flush(); err != nil && !seeded(foldUncommitted) {
 		return err
 	}
+	if err := v.cover(g); err != nil {
+		return err
+	}
 	if err := v.fold(g, pause); err != nil {
 		return v.setback(fmt.Errorf("fold log into image: %w", err))
 	}
-	if err := v.syncImage(); err != nil {
+	v.hydration.uncover()
+	if err := v.storeImage(); err != nil {
 		return err
-	}
-	if err := v.chunks.store(); err != nil {
-		return v.setback(err)
 	}
 	if err := v.storeDescriptor(func(d *descriptor) { d.Applied = g.last }); err != nil {
 		return v.setback(err)
@@ -111,6 +113,7 @@ func (v *Volume) setback(err error) error {
 func (v *Volume) fold(g *generation, pause pauser) error {
 	for _, x := range g.zeros {
 		v.changed(x, g.last)
+		v.preserve(x)
 		if err := v.image.Punch(int64(x.first)*blockSize, int64(x.end-x.first)*blockSize); err != nil {
 			return err
 		}
@@ -166,7 +169,9 @@ func (v *Volume) foldRun(g *generation, blocks []ballast.Block, buf []byte) erro
 		}
 		done += n
 	}
-	v.changed(extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}, g.last)
+	x := extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}
+	v.changed(x, g.last)
+	v.preserve(x)
 	_, err := v.image.WriteAt(buf, int64(blocks[0])*blockSize)
 	return err
 }
@@ -181,7 +186,6 @@ func (v *Volume) readLog(p []byte, pos position) error {
 }
 
 func (v *Volume) changed(x extent, lsn ballast.LSN) {
-	const blocksPerChunk = ballast.ChunkSize / blockSize
 	for c := x.first / blocksPerChunk; c*blocksPerChunk < x.end; c++ {
 		v.chunks.changed(int(c), lsn)
 	}

@@ -16,4 +16,6 @@ const (
 	recycleEarly          bug = "recycle-early"           // a segment is used anew that is still needed
 	ignoreImageSync       bug = "ignore-image-sync"       // applied moves although the image's sync failed
 	foldUncommitted       bug = "fold-uncommitted"        // the image is written before the log is durable
+	presentBeforeSync     bug = "present-before-sync"     // a chunk that was fetched is taken for durable
+	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites
 )

@@ -20,6 +20,7 @@ type Report struct {
 	Batches  int         // read and verified, as were their records
 	Records  int
 	Chunks   int // table entries verified
+	Missing  int // chunks that are still to be fetched
 	Damage   []*CorruptError
 }
 
@@ -87,7 +88,11 @@ func (rep *Report) checkChunks(fsys vfs.FS, dir string, d *descriptor) error {
 	}
 	rep.Chunks = len(c.table)
 	for i, entry := range c.table {
-		if lsn := ballast.LSN(entry &^ presentBit); lsn > rep.Last {
+		if entry&presentBit == 0 {
+			rep.Missing++
+		}
+		// A volume that was made from an archive may have changed chunks at LSN 0.
+		if lsn := ballast.LSN(entry &^ presentBit); lsn > max(rep.Last, 1) {
 			err = &CorruptError{
 				File:   path.Join(dir, chunksName),
 				Offset: placeOf(i/chunksPerPage, c.turn[i/chunksPerPage]) + pageHeader + int64(i%chunksPerPage)*8,

@@ -36,14 +36,16 @@ func pagesOf(size int64) int {
 	return (n + chunksPerPage - 1) / chunksPerPage
 }
 
-// createChunks makes the table of a volume that is all here and all zeros.
-func createChunks(fsys vfs.FS, dir string, size int64) error {
+// createChunks makes the table of a volume that is all here and all zeros, or
+// what fill makes of that.
+func createChunks(fsys vfs.FS, dir string, size int64, fill func(*chunks)) error {
 	f, err := createEmpty(fsys, path.Join(dir, chunksName))
 	if err != nil {
 		return err
 	}
 	c := &chunks{file: f, dirty: map[int]bool{}}
 	c.grow(size)
+	fill(c)
 	return errors.Join(c.store(), f.Close())
 }
 

@@ -139,7 +139,7 @@ func TestPowerCutWhileCreating(t *testing.T) {
 			after := disk.PowerCut(rng)
 			if _, err := ReadIdentity(after, testDir); err != nil {
 				d := small
-				if err := create(after, testDir, &d); err != nil {
+				if err := create(after, testDir, &d, func(*chunks) {}); err != nil {
 					t.Errorf("seed %d, cut before operation %d: %v", seed, op, err)
 				}
 			}
@@ -148,7 +148,7 @@ func TestPowerCutWhileCreating(t *testing.T) {
 			}
 		})
 		d := small
-		if err := create(disk, testDir, &d); err != nil {
+		if err := create(disk, testDir, &d, func(*chunks) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,24 +26,24 @@ func Create(fsys vfs.FS, dir string, id Identity) error {
 		return fmt.Errorf("create volume %s: %w", id.ID, err)
 	}
 	d := &descriptor{Format: FormatVersion, ID: id.ID, Size: id.Size, Segment: defaultSegment, Salt: newSalt(random)}
-	return create(fsys, dir, d)
+	return create(fsys, dir, d, func(*chunks) {})
 }
 
-func create(fsys vfs.FS, dir string, d *descriptor) error {
+func create(fsys vfs.FS, dir string, d *descriptor, fill func(*chunks)) error {
 	if err := d.validate(); err != nil {
 		return fmt.Errorf("create volume %s: %w: %w", d.ID, ballast.ErrInvalid, err)
 	}
 	if _, err := loadDescriptor(fsys, dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("create volume %s: %w", d.ID, errors.Join(ballast.ErrExists, err))
 	}
-	if err := createFiles(fsys, dir, d); err != nil {
+	if err := createFiles(fsys, dir, d, fill); err != nil {
 		return fmt.Errorf("create volume %s: %w", d.ID, err)
 	}
 	return nil
 }
 
 // createFiles writes the descriptor last: a folder with one is a whole volume.
-func createFiles(fsys vfs.FS, dir string, d *descriptor) error {
+func createFiles(fsys vfs.FS, dir string, d *descriptor, fill func(*chunks)) error {
 	if err := fsys.Mkdir(path.Join(dir, logDir)); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func createFiles(fsys vfs.FS, dir string, d *descriptor) error {
 	if err = errors.Join(err, image.Close()); err != nil {
 		return err
 	}
-	if err := createChunks(fsys, dir, d.Size); err != nil {
+	if err := createChunks(fsys, dir, d.Size, fill); err != nil {
 		return err
 	}
 	// The descriptor's name must not outlive a power cut that theirs do not.

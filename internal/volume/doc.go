@@ -12,6 +12,11 @@
 // archive has not read with [Volume.Since] is kept, up to a bound. Open
 // reads the log from the applied LSN on and stops where it ends.
 //
+// A volume may be opened before its bytes are here: see [CreateHollow]. A chunk
+// that is missing is fetched from [Options.Source] when it is read, before a round
+// of apply changes a part of it, or in the background. A [Snapshot] is read while
+// all this goes on.
+//
 // # Invariants
 //
 //	V1  Flush returns nil only once every record whose WriteAt or Discard
@@ -28,6 +33,12 @@
 //	    nothing is accepted any more: see [Volume.Err] (G6).
 //	V7  A record that was durable and is damaged is a [*CorruptError], never the
 //	    end of the log.
+//	V8  The chunk table says that a chunk is present only once its bytes are
+//	    durable in the image.
+//	V9  A missing chunk is neither read from the image, nor is anything folded
+//	    into it before it has come, but for a generation that replaces it wholly.
+//	V10 What a snapshot reads is the volume at its LSN. A snapshot may be given up;
+//	    no failure of its own is a failure of the volume.
 //
 // Each is named again where the code keeps it and where a test attacks it.
 //
@@ -41,5 +52,6 @@
 // A [Volume] is safe for concurrent use and leaves no goroutine behind: who opens it
 // also runs [Volume.Run]. Locks are taken in the order
 // applying, making, writing, mu; reading, which only [Volume.Since] takes, is
-// held over mu alone.
+// held over mu alone. Those of a snapshot and of the hydration are taken last: mu is
+// not taken under them. None is held while a chunk is fetched.
 package volume

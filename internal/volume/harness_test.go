@@ -27,7 +27,7 @@ func makeSmall(t testing.TB, fsys vfs.FS) {
 		t.Fatal(err)
 	}
 	d := small
-	if err := create(fsys, testDir, &d); err != nil {
+	if err := create(fsys, testDir, &d, func(*chunks) {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := fsys.SyncDir("."); err != nil {

@@ -33,6 +33,7 @@ func Open(fsys vfs.FS, dir string, opts Options) (_ *Volume, err error) {
 	if err := v.openFiles(); err != nil {
 		return nil, err
 	}
+	removeSpill(fsys, dir)
 	if err := v.recover(); err != nil {
 		return nil, err
 	}
@@ -53,8 +54,11 @@ func (v *Volume) openFiles() (err error) {
 	if v.imageUsed, err = v.image.Allocated(); err != nil {
 		return err
 	}
-	v.chunks, err = openChunks(v.fsys, v.dir, v.size)
-	return err
+	if v.chunks, err = openChunks(v.fsys, v.dir, v.size); err != nil {
+		return err
+	}
+	v.hydration.init(v.chunks, v.opts)
+	return nil
 }
 
 // recover reads the log, and takes up its tail.
@@ -149,12 +153,12 @@ func (v *Volume) begin() error {
 		}
 	}
 	v.log.durable, v.committed = v.log.last, v.log.last
-	oldest := v.applied + 1
+	oldest := max(v.applied, 1) // whose epoch a snapshot may ask for
 	if len(v.log.used) > 0 {
-		oldest = v.log.used[0].first // recovery reads whole segments
+		oldest = min(oldest, v.log.used[0].first) // recovery reads whole segments
 	}
 	if len(v.log.held) > 0 {
-		oldest = v.log.held[0].first
+		oldest = min(oldest, v.log.held[0].first)
 	}
 	err := v.storeDescriptor(func(d *descriptor) {
 		d.History = d.History.begin(v.opts.Epoch, v.log.last+1, oldest)

@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,9 +23,18 @@ type piece struct {
 func (v *Volume) ReadAt(p []byte, off int64) (int, error) {
 	v.counters.reads.Add(1)
 	v.counters.readBytes.Add(uint64(len(p)))
+	if v.hydration.left.Load() > 0 {
+		v.hydration.readAt(off, int64(len(p)))
+	}
 	var room [8]piece // most reads are of few pieces
 	for {
 		pieces, err := v.locate(room[:0], p, off)
+		if lack := (*lackError)(nil); errors.As(err, &lack) {
+			if err = v.obtainAll(context.Background(), lack.chunks); err == nil {
+				continue // what was written meanwhile is elsewhere
+			}
+			err = fmt.Errorf("read volume %s: %w", v.id, err)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -50,7 +61,8 @@ func (v *Volume) locate(pieces []piece, p []byte, off int64) ([]piece, error) {
 		return nil, ErrRange
 	}
 	if v.active.isEmpty() && len(v.frozen) == 0 {
-		return append(pieces, piece{source: source{from: fromImage}, block: ballast.Block(off / blockSize), p: p}), nil
+		pieces = append(pieces, piece{source: source{from: fromImage}, block: ballast.Block(off / blockSize), p: p})
+		return pieces, v.lacking(pieces)
 	}
 	for ; len(p) > 0; p, off = p[blockSize:], off+blockSize {
 		b := ballast.Block(off / blockSize)
@@ -63,7 +75,26 @@ func (v *Volume) locate(pieces []piece, p []byte, off int64) ([]piece, error) {
 		}
 		pieces = v.join(pieces, src, b, p)
 	}
-	return pieces, nil
+	return pieces, v.lacking(pieces)
+}
+
+// lacking fails with a [*lackError] when pieces of the image are in chunks that
+// are missing (V9). The caller has held mu since they were located: until then
+// no generation knew their blocks, so none can have covered their chunks.
+func (v *Volume) lacking(pieces []piece) error {
+	if v.hydration.left.Load() == 0 {
+		return nil
+	}
+	var chunks []int
+	for _, piece := range pieces {
+		if piece.from == fromImage {
+			chunks = v.hydration.lacking(chunks, extent{piece.block, piece.block + ballast.Block(len(piece.p)/blockSize)})
+		}
+	}
+	if len(chunks) == 0 {
+		return nil
+	}
+	return &lackError{chunks}
 }
 
 // find says where the present bytes of a block are: the newest generation that

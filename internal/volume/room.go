@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -73,6 +74,11 @@ func (v *Volume) makeRoom() error {
 	}
 	// The log has its share of the disk, or the disk is full: let go of what the
 	// log holds instead.
+	return v.withChunks(context.Background(), func() error { return v.foldForRoom(full) })
+}
+
+// foldForRoom lets go of what the log holds, or returns why there is no room.
+func (v *Volume) foldForRoom(full error) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
 	if v.load().free > 0 {

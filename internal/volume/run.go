@@ -13,14 +13,16 @@ import (
 const tick = time.Second
 
 // Run keeps the volume in good shape in the background: segments ready before
-// they are needed, the log folded into the image. It returns nil when ctx ends,
+// they are needed, the log folded into the image, missing chunks fetched. It returns nil when ctx ends,
 // or the reason why the volume accepts nothing more. A volume without Run works:
 // its writers do the same when they have to.
 func (v *Volume) Run(ctx context.Context) error {
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error { return v.watch(ctx, v.foldNeeded, v.foldOnce) })
-	both.Go(func() error { return v.watch(ctx, v.segmentNeeded, v.adjustSegments) })
-	return both.Wait()
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return v.watch(ctx, v.foldNeeded, v.foldOnce) })
+	all.Go(func() error { return v.watch(ctx, v.segmentNeeded, v.adjustSegments) })
+	all.Go(func() error { return v.hydrate(ctx) })
+	all.Go(func() error { return v.keepHydrated(ctx) })
+	return all.Wait()
 }
 
 // watch does what is needed, as long as it is, at every tick and whenever
@@ -36,7 +38,7 @@ func (v *Volume) watch(ctx context.Context, needed <-chan struct{}, do func(cont
 			l.idle = idle
 			var err error
 			more, err = do(ctx, l)
-			if err = errors.Join(err, v.Err()); err != nil && !isFull(err) && !errors.Is(err, errInterrupted) {
+			if err = errors.Join(err, v.Err()); err != nil && !isSoft(err) {
 				return err
 			}
 		}
@@ -67,9 +69,11 @@ func (v *Volume) foldOnce(ctx context.Context, l load) (more bool, err error) {
 	if !shouldFold(l) {
 		return false, nil
 	}
-	v.applying.Lock()
-	defer v.applying.Unlock()
-	err = v.roundOnFull(v.paced(ctx))
+	err = v.withChunks(ctx, func() error {
+		v.applying.Lock()
+		defer v.applying.Unlock()
+		return v.roundOnFull(v.paced(ctx))
+	})
 	return err == nil && !l.isIdle(), err
 }
 

@@ -105,7 +105,9 @@ func (w *walk) begin(cursor place) {
 	w.next = w.place.next
 }
 
-func (w *walk) done() bool { return w.next > w.end || w.into.full() || w.read >= maxWalk && w.next > w.after+1 }
+func (w *walk) done() bool {
+	return w.next > w.end || w.into.full() || w.read >= maxWalk && w.next > w.after+1
+}
 
 // run reads until it is done. An error says why it is not.
 func (w *walk) run() error {

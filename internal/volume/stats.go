@@ -38,12 +38,18 @@ type Stats struct {
 	Rounds      uint64    // of apply
 	FullSince   time.Time // the disk has been full since then; zero: it is not
 	Err         error     // why nothing is accepted any more; nil: all is well
+
+	TotalChunks       int
+	MissingChunks     int       // that are still to be fetched
+	FetchErr          error     // why the last fetch failed; nil: it did not
+	FetchFailingSince time.Time // zero: it works, or was not tried
 }
 
 // Stats returns the volume's present state.
 func (v *Volume) Stats() Stats {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	failing, failure := v.hydration.state()
 	return Stats{
 		Size:        v.size,
 		Epoch:       v.opts.Epoch,
@@ -67,6 +73,11 @@ func (v *Volume) Stats() Stats {
 		Rounds:      v.counters.rounds.Load(),
 		FullSince:   v.fullSince,
 		Err:         v.err,
+
+		TotalChunks:       int(v.size / ballast.ChunkSize),
+		MissingChunks:     int(v.hydration.left.Load()),
+		FetchErr:          failure,
+		FetchFailingSince: failing,
 	}
 }
 

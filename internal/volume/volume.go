@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -29,6 +30,17 @@ type Options struct {
 	Now func() time.Time
 	// StallLimit is how long a write waits for a full disk before it fails.
 	StallLimit time.Duration
+	// Source is where chunks that are missing come from; nil: nowhere.
+	Source Source
+	// FetchBudget is how long a call waits for a missing chunk before it fails,
+	// which means nothing for the volume; 0 means a minute.
+	FetchBudget time.Duration
+	// HydrateRate bounds how fast chunks are fetched that nobody waits for, in
+	// bytes a second; 0: as fast as they come.
+	HydrateRate int64
+	// SpillLimit bounds the disk space in bytes that a snapshot takes for what is
+	// overwritten while it is read; 0 means 1 GiB.
+	SpillLimit int64
 	// Log receives what an operator would want in the timeline of an incident;
 	// nil discards it.
 	Log *slog.Logger
@@ -40,6 +52,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.FetchBudget == 0 {
+		o.FetchBudget = time.Minute
+	}
+	if o.SpillLimit == 0 {
+		o.SpillLimit = 1 << 30
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -57,7 +75,9 @@ type Volume struct {
 
 	segmentSize int64 // bytes
 
-	counters counters
+	counters  counters
+	hydration hydration
+	snapshot  atomic.Pointer[Snapshot] // that is being read, if any
 
 	foldNeeded, segmentNeeded chan struct{} // tell Run to look again; hold one
 
@@ -126,8 +146,11 @@ func (v *Volume) Close() error {
 		return nil
 	}
 	var err error
+	if s := v.snapshot.Load(); s != nil {
+		err = s.Close()
+	}
 	if !failed {
-		err = v.settle()
+		err = errors.Join(err, v.settle())
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -143,7 +166,7 @@ func (v *Volume) settle() error {
 	}
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	return v.storeDescriptor(func(*descriptor) {})
+	return errors.Join(v.keepArrivedLocked(), v.storeDescriptor(func(*descriptor) {}))
 }
 
 // storeDescriptor saves the descriptor with a change, and with how far the log

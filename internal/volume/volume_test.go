@@ -247,7 +247,7 @@ func ExampleVolume_Flush() {
 	disk := crashfs.New()
 	_ = disk.Mkdir("v")
 	d := small
-	_ = create(disk, "v", &d)
+	_ = create(disk, "v", &d, func(*chunks) {})
 	v, err := openSmall(disk, 1)
 	if err != nil {
 		panic(err)
