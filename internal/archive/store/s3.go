@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -30,7 +31,7 @@ const (
 	answerTimeout  = 30 * time.Second // from the last byte of a request to the first of the answer
 	attemptTimeout = 5 * time.Minute  // of one attempt, with its data: 64 MiB at 220 KB/s
 	attempts       = 3
-	maxBackoff     = 3 * time.Second
+	firstBackoff   = 100 * time.Millisecond // and four times that before the next attempt
 )
 
 // creator is the metadata that tells whose Create an object is.
@@ -86,17 +87,25 @@ func loadConfig(ctx context.Context, at location) (aws.Config, error) {
 	return cfg, err
 }
 
-// newRetryer tries again what may succeed, within bounds. The quota that the SDK keeps
-// by default makes the first calls after an outage fail without having been tried.
+// newRetryer tries again what may succeed, a few times and soon: more patience is the
+// caller's, who can say what waits. The quota that the SDK keeps by default makes the first
+// calls after an outage fail without having been tried.
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
-		o.MaxBackoff = maxBackoff
+		o.Backoff = retry.BackoffDelayerFunc(backoff)
 		o.RateLimiter = ratelimit.None
 		o.Retryables = append(o.Retryables,
 			retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
 			retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}})
 	})
+}
+
+// backoff is how long to wait after a failed attempt, counted from 1: half of it by lot, so
+// that many who were refused at once do not come back at once.
+func backoff(attempt int, _ error) (time.Duration, error) {
+	most := firstBackoff << (2 * min(max(attempt-1, 0), attempts))
+	return most/2 + mathrand.N(most/2), nil
 }
 
 // transport returns the connections that client would use, with our limits.
