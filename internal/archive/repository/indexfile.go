@@ -91,16 +91,25 @@ func placed(in []blobJSON) ([]placedBlob, error) {
 // were not read yet, and forgets those that are no more. On an error the index
 // is incomplete, never wrong; what is damaged is in the error.
 func (r *Repository) LoadIndex(ctx context.Context) error {
-	files, err := list(ctx, r.store, indexFolder)
-	if err != nil {
+	bad, err := r.readIndex(ctx)
+	if err = errors.Join(append(bad, err)...); err != nil {
 		return fmt.Errorf("load index: %w", err)
 	}
-	var bad []error
+	return nil
+}
+
+// readIndex is LoadIndex that tells the damaged files from what kept it from coming to
+// its end.
+func (r *Repository) readIndex(ctx context.Context) (bad []error, err error) {
+	files, err := list(ctx, r.store, indexFolder)
+	if err != nil {
+		return nil, err
+	}
 	fresh, gone := newFiles(files, r.index.known())
 	for _, f := range fresh {
 		packs, err := r.getIndex(ctx, f)
 		if err != nil && !isDamage(err) {
-			return fmt.Errorf("load index: %w", err)
+			return bad, err
 		}
 		if err != nil {
 			bad = append(bad, err)
@@ -110,10 +119,7 @@ func (r *Repository) LoadIndex(ctx context.Context) error {
 	}
 	// Only now: what replaces a file is in already.
 	r.index.forget(gone)
-	if len(bad) > 0 {
-		return fmt.Errorf("load index: %w", errors.Join(bad...))
-	}
-	return nil
+	return bad, nil
 }
 
 // getIndex reads one index file.

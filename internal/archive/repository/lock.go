@@ -51,7 +51,7 @@ func (r *Repository) Lock(ctx context.Context, exclusive bool) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock repository: %w", err)
 	}
-	if err := r.LoadIndex(ctx); err != nil && !isDamage(err) {
+	if _, err := r.readIndex(ctx); err != nil {
 		return nil, fmt.Errorf("lock repository: %w", errors.Join(err, l.Close(context.WithoutCancel(ctx))))
 	}
 	return l, nil
@@ -119,6 +119,25 @@ func (r *Repository) holdLock(ctx context.Context, exclusive bool, id ID, begun 
 // Lost is closed when the lock could not be refreshed in time, or was removed by
 // somebody: whoever works under it must stop.
 func (l *Lock) Lost() <-chan struct{} { return l.lost }
+
+// Context returns a context that ends with the lock, with [ErrLockLost] as its cause.
+// The caller must call the function as well.
+func (l *Lock) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-l.lost:
+			cancel(ErrLockLost)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+	}
+}
 
 // Close gives the lock back. It may be called again.
 func (l *Lock) Close(ctx context.Context) (err error) {

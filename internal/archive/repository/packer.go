@@ -1,6 +1,10 @@
 package repository
 
-import "encoding/binary"
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+)
 
 // packer collects sealed blobs of one type until they are a pack.
 type packer struct {
@@ -25,4 +29,14 @@ func (p *packer) finish(s *sealer) indexedPack {
 	p.data = append(p.data, header...)
 	p.data = binary.LittleEndian.AppendUint32(p.data, uint32(len(header)))
 	return indexedPack{Hash(p.data), p.blobs}
+}
+
+// putPack makes a pack durable, and takes its memory back.
+func (r *Repository) putPack(ctx context.Context, p *packer) (indexedPack, error) {
+	defer func() { give(r.pool.packs, p.data, 2*packTarget) }()
+	pack := p.finish(r.sealer)
+	if err := r.store.Put(ctx, packFileName(pack.id), p.data); err != nil {
+		return indexedPack{}, fmt.Errorf("store %s: %w", packFileName(pack.id), err)
+	}
+	return pack, nil
 }

@@ -105,6 +105,15 @@ func newRepository(st store.Store, master secret, c config) (*Repository, error)
 	}, nil
 }
 
+// fresh is the same repository, of which nothing was read yet.
+func (r *Repository) fresh() *Repository {
+	return &Repository{
+		store: r.store, config: r.config, master: r.master, sealer: r.sealer, codec: r.codec,
+		cost: r.cost, pool: r.pool, index: newIndex(),
+		held: map[*Lock]ID{}, since: map[ID]time.Time{},
+	}
+}
+
 // getConfig reads and verifies the config.
 func (r *Repository) getConfig(ctx context.Context) (config, error) {
 	data, err := getSmall(ctx, r.store, configFile)

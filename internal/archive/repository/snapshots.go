@@ -43,24 +43,33 @@ func (r *Repository) SaveSnapshot(ctx context.Context, s *Snapshot) (ID, error) 
 // are missing, and each is in the error as a [*DamageError]. What was read before
 // is not read again. The result is the caller's, what its pointers lead to is not.
 func (r *Repository) Snapshots(ctx context.Context) ([]Snapshot, error) {
+	all, bad, err := r.readSnapshots(ctx)
+	if err = errors.Join(append(bad, err)...); err != nil {
+		err = fmt.Errorf("list snapshots: %w", err)
+	}
+	return all, err
+}
+
+// readSnapshots is Snapshots that tells the damaged files from what kept it from coming
+// to its end.
+func (r *Repository) readSnapshots(ctx context.Context) (all []Snapshot, bad []error, err error) {
 	files, err := list(ctx, r.store, snapsFolder)
 	if err != nil {
-		return nil, fmt.Errorf("list snapshots: %w", err)
+		return nil, nil, err
 	}
 	r.snapshots.mu.Lock()
 	defer r.snapshots.mu.Unlock()
-	bad, err := r.readSnapshotsLocked(ctx, files)
+	bad, err = r.readSnapshotsLocked(ctx, files)
 	if err != nil {
-		return nil, fmt.Errorf("list snapshots: %w", err)
+		return nil, nil, err
 	}
-	var all []Snapshot
 	for _, s := range r.snapshots.byID {
 		all = append(all, *s)
 	}
 	slices.SortFunc(all, func(a, b Snapshot) int {
 		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
 	})
-	return all, errors.Join(bad...)
+	return all, bad, nil
 }
 
 // readSnapshotsLocked makes the cache what the store has.

@@ -51,7 +51,9 @@ func (w *Writer) Save(ctx context.Context, t Type, data []byte) (id ID, added bo
 	err = w.add(ctx, b, sealed)
 	give(w.r.pool.blobs, sealed, 8<<20)
 	if err != nil {
-		return id, false, w.fail(fmt.Errorf("save %v %s: %w", t, id.Short(), err))
+		err = fmt.Errorf("save %v %s: %w", t, id.Short(), err)
+		w.fail(err)
+		return id, false, err
 	}
 	return id, true, nil
 }
@@ -125,7 +127,7 @@ func (w *Writer) uploadLocked(ctx context.Context, p *packer) error {
 		return errClosed
 	}
 	w.wg.Go(func() {
-		pack, err := w.put(p)
+		pack, err := w.r.putPack(w.life, p)
 		<-w.r.pool.uploads // before the lock, which one who waits for this place holds
 		if err == nil {
 			err = w.uploaded(pack)
@@ -138,16 +140,6 @@ func (w *Writer) uploadLocked(ctx context.Context, p *packer) error {
 }
 
 var errClosed = errors.New("the writer is closed")
-
-// put makes a pack durable.
-func (w *Writer) put(p *packer) (indexedPack, error) {
-	defer func() { give(w.r.pool.packs, p.data, 2*packTarget) }()
-	pack := p.finish(w.r.sealer)
-	if err := w.r.store.Put(w.life, packFileName(pack.id), p.data); err != nil {
-		return indexedPack{}, fmt.Errorf("store %s: %w", packFileName(pack.id), err)
-	}
-	return pack, nil
-}
 
 // uploaded takes note of a durable pack, and writes an index file every so often.
 func (w *Writer) uploaded(pack indexedPack) error {
@@ -199,7 +191,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 		err = w.putIndex(ctx, packs)
 	}
 	if err != nil {
-		return fmt.Errorf("flush: %w", w.fail(err))
+		w.fail(err)
+		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
 }
@@ -228,12 +221,11 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// fail keeps the first error, and returns it.
-func (w *Writer) fail(err error) error {
+// fail keeps the first error.
+func (w *Writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
 		w.err = err
 	}
-	return w.err
 }
