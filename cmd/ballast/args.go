@@ -60,6 +60,11 @@ func oneOrMore(name string) cobra.PositionalArgs {
 	}
 }
 
+// optional allows one operand.
+func optional(cmd *cobra.Command, args []string) error {
+	return noMore(cmd, args[min(1, len(args)):])
+}
+
 func missing(cmd *cobra.Command, name string) error {
 	return &failure{exitUsage, fmt.Errorf("%s: %s is missing", shortPath(cmd), name), "usage: " + commandLine(cmd)}
 }

@@ -33,6 +33,7 @@ const (
 // connection is the way to the local agent.
 type connection struct {
 	volumes ballastv1connect.VolumeServiceClient
+	archive ballastv1connect.ArchiveServiceClient
 	node    ballastv1connect.NodeServiceClient
 }
 
@@ -60,6 +61,7 @@ func (c *cli) agent() *connection {
 	}))
 	return &connection{
 		volumes: ballastv1connect.NewVolumeServiceClient(hc, "http://agent", explained),
+		archive: ballastv1connect.NewArchiveServiceClient(hc, "http://agent", explained),
 		node:    ballastv1connect.NewNodeServiceClient(hc, "http://agent", explained),
 	}
 }

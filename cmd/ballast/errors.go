@@ -40,10 +40,10 @@ func exitCodes() []struct {
 		{exitOK, "done"},
 		{exitFailed, "failed; for doctor: this machine cannot run Ballast"},
 		{exitUsage, "the command, an option or a value is wrong; nothing was changed"},
-		{exitNotFound, "no such volume; nothing was changed"},
+		{exitNotFound, "no such volume, snapshot or key; nothing was changed"},
 		{exitRefused, "refused, because it is in use or exists already; nothing was changed"},
 		{exitNoAgent, "the agent cannot be reached or is not ready yet; trying again may help"},
-		{exitFound, "it worked and found something: damage (check), state at risk (audit)"},
+		{exitFound, "it worked and found something: damage (check, verify), state at risk (audit)"},
 		{exitInterrupted, "interrupted (Ctrl-C)"},
 	}
 }
@@ -52,7 +52,7 @@ func exitCodes() []struct {
 type failure struct {
 	code exitCode
 	err  error
-	hint string // what to type next, a phrase; empty when the error says it
+	hint string // what to type next, a phrase or lines; empty when the error says it
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -82,8 +82,8 @@ func report(ctx context.Context, w io.Writer, err error) int {
 	if f.err != nil {
 		fmt.Fprintf(w, "ballast: %s\n", strings.TrimRight(f.err.Error(), "\n"))
 	}
-	if f.hint != "" {
-		fmt.Fprintf(w, "ballast: %s\n", f.hint)
+	for line := range strings.Lines(f.hint) {
+		fmt.Fprintf(w, "ballast: %s\n", strings.TrimRight(line, "\n"))
 	}
 	return int(f.code)
 }

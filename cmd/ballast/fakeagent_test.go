@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -23,6 +24,9 @@ type fakeState struct {
 	Volumes []apiVolume
 	Trash   []apiVolume
 	Status  json.RawMessage
+
+	Answers map[string][]json.RawMessage // by the name of a call into the archive
+	Refuses map[string]refusal
 }
 
 // apiVolume reads a volume in the API's JSON.
@@ -38,14 +42,18 @@ type fakeAgent struct {
 	ballastv1connect.UnimplementedNodeServiceHandler
 	ballastv1connect.UnimplementedVolumeServiceHandler
 
+	answers map[string][]json.RawMessage // constant
+	refuses map[string]refusal           // constant
+
 	mu     sync.Mutex // guards what follows
+	asked  io.Writer  // gets a line for each call into the archive
 	status json.RawMessage
 	live   []*ballastv1.Volume
 	trash  []*ballastv1.Volume
 }
 
-func newFakeAgent(state fakeState) http.Handler {
-	f := &fakeAgent{status: state.Status}
+func newFakeAgent(state fakeState, asked io.Writer) http.Handler {
+	f := &fakeAgent{status: state.Status, answers: state.Answers, refuses: state.Refuses, asked: asked}
 	for _, v := range state.Volumes {
 		f.live = append(f.live, v.Volume)
 	}
@@ -54,6 +62,7 @@ func newFakeAgent(state fakeState) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(ballastv1connect.NewVolumeServiceHandler(f))
+	mux.Handle(ballastv1connect.NewArchiveServiceHandler(fakeArchive{fakeAgent: f}))
 	mux.Handle(ballastv1connect.NewNodeServiceHandler(f))
 	return mux
 }

@@ -34,18 +34,22 @@ type outside struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
+	columns        func() int                                       // of the terminal that stderr is; 0: it is none
+	tty            func() (*os.File, error)                         // the terminal that a person sits at
 	facts          func(context.Context, gather.Where) doctor.Facts // a look at the machine
 }
 
 // here is the real process.
 func here() outside {
 	return outside{
-		stdin:  os.Stdin,
-		stdout: os.Stdout,
-		stderr: os.Stderr,
-		getenv: os.Getenv,
-		now:    time.Now,
-		facts:  gather.Facts,
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		getenv:  os.Getenv,
+		now:     time.Now,
+		columns: columns,
+		tty:     openTTY,
+		facts:   gather.Facts,
 	}
 }
 
@@ -98,6 +102,9 @@ func newRoot(out outside) *cobra.Command {
 		newAgent(c),
 		newEngine(c),
 		newVolume(c),
+		newArchive(c),
+		newRecover(c),
+		newVerify(c),
 		newStatus(c),
 		newCheck(c),
 		newDoctor(c),

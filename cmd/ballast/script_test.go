@@ -16,14 +16,18 @@ import (
 )
 
 // cmdAgent serves a stand-in for the agent, with the state in a JSON file, on
-// the socket at BALLAST_SOCKET until the script ends: "agent state.json".
+// the socket at BALLAST_SOCKET until the script ends: "agent state.json". What it is
+// asked of the archive it writes into the file asked.
 func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: agent STATE.json")
 	}
 	var state fakeState
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &state))
-	serveUnix(ts, ts.Getenv("BALLAST_SOCKET"), newFakeAgent(state))
+	asked, err := os.Create(ts.MkAbs("asked"))
+	ts.Check(err)
+	ts.Defer(func() { asked.Close() })
+	serveUnix(ts, ts.Getenv("BALLAST_SOCKET"), newFakeAgent(state, asked))
 }
 
 // serveUnix serves h on a Unix socket until the script ends. The socket is bound

@@ -4,18 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1"
 )
 
 func newVolume(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "volume",
-		Short: "create, list, grow, remove and restore volumes",
+		Short: "create, list, grow, remove, snapshot and restore volumes",
 		Long: `Manage volumes. What Docker can do with a volume it does without these commands:
 "docker volume create -d ballast db", "docker volume rm db".`,
 		Args: cobra.ArbitraryArgs,
@@ -28,6 +30,10 @@ func newVolume(c *cli) *cobra.Command {
 		newVolumeResize(c),
 		newVolumeRm(c),
 		newVolumeRestore(c),
+		newVolumeSnapshot(c),
+		newVolumeHistory(c),
+		newVolumeClone(c),
+		newVolumeRetain(c),
 		newVolumeAttach(c),
 		newVolumeDetach(c),
 	)
@@ -65,16 +71,48 @@ func (c *cli) explainName(ctx context.Context, name string, err error) error {
 	return f
 }
 
-// explainTrash is explainName for what is looked for in the trash.
+// explainTrash is explainName for what is looked for in the trash. A volume that is
+// not there but exists was probably to be restored to a moment.
 func (c *cli) explainTrash(ctx context.Context, name string, err error) error {
 	if connect.CodeOf(err) != connect.CodeNotFound {
 		return err
 	}
-	return &failure{
+	f := &failure{
 		code: exitNotFound,
 		err:  fmt.Errorf("no volume %q in the trash%s", name, didYouMean(name, c.volumeNames(ctx, true))),
 		hint: `try "ballast volume ls --trash"`,
 	}
+	if slices.Contains(c.volumeNames(ctx, false), name) {
+		f.err = fmt.Errorf("no volume %q in the trash: it was not removed", name)
+		f.hint = fmt.Sprintf("to bring it back as it was at a moment: %q", "ballast volume restore "+name+` --at '5m ago'`)
+	}
+	return f
+}
+
+// errNoSuch is the agent's word for what it does not know.
+var errNoSuch = connect.NewError(connect.CodeNotFound, ballast.ErrNotFound)
+
+// explainHistory is explainName for a call into the archive, where "not found" can
+// also be a snapshot or a moment: then the agent says it best.
+func (c *cli) explainHistory(ctx context.Context, name string, err error) error {
+	code := connect.CodeOf(err)
+	if _, told := errors.AsType[*failure](err); told {
+		return err
+	}
+	if code == connect.CodeNotFound && !slices.Contains(c.volumeNames(ctx, false), name) {
+		return c.explainName(ctx, name, err)
+	}
+	explained := explain(err)
+	switch code {
+	case connect.CodeNotFound, connect.CodeOutOfRange, connect.CodeDataLoss:
+		explained.hint = fmt.Sprintf("see what can be restored with %q", "ballast volume history "+name)
+	case connect.CodeFailedPrecondition:
+		explained.hint = fmt.Sprintf("see who holds it with %q", "ballast volume inspect "+name)
+	case connect.CodeCanceled, connect.CodeUnknown, connect.CodeInvalidArgument, connect.CodeDeadlineExceeded,
+		connect.CodeAlreadyExists, connect.CodePermissionDenied, connect.CodeResourceExhausted, connect.CodeAborted,
+		connect.CodeUnimplemented, connect.CodeInternal, connect.CodeUnavailable, connect.CodeUnauthenticated:
+	}
+	return explained
 }
 
 // inTrash returns the removed volume of that name, nil where there is none or

@@ -21,8 +21,10 @@ func newVolumeCreate(c *cli) *cobra.Command {
 
 The options are those of "docker volume create -d ballast": size (20G, 20GiB; a
 bare number is GB; default 10G), fs (ext4, xfs), class (primary, clustered,
-cache, scratch), uid, gid, mode, label.KEY. Creating a volume that exists with
-the same options is no error.`,
+cache, scratch), uid, gid, mode, label.KEY, keep ("any second for 24h, hourly
+7d, daily 30d": which of its history the archive keeps), from (db, db@10:42:06,
+db@TAG: begin as that volume was then). Creating a volume that exists with the
+same options is no error.`,
 		Example:           "  ballast volume create db\n  ballast volume create db --size 20G -o fs=xfs -o label.team=shop",
 		Args:              operands("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -43,7 +45,7 @@ the same options is no error.`,
 	cmd.Flags().StringVar(&class, "class", "", "the same as -o class=`CLASS`")
 	cmd.Flags().StringArrayVarP(&options, "opt", "o", nil, "set an option, as with \"docker volume create\": `KEY=VALUE`")
 	complete(cmd, "class", words("", ballast.Classes()))
-	complete(cmd, "opt", slices.Concat(words("class=", ballast.Classes()), words("fs=", ballast.Filesystems()), []string{"size=", "uid=", "gid=", "mode=", "label."}))
+	complete(cmd, "opt", slices.Concat(words("class=", ballast.Classes()), words("fs=", ballast.Filesystems()), []string{"size=", "uid=", "gid=", "mode=", "keep=", "from=", "label."}))
 	return cmd
 }
 

@@ -80,11 +80,14 @@ func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) error {
 		{"node", v.GetPrimary()},
 		{"mountpoint", v.GetMountpoint()},
 		{"holders", strings.Join(v.GetHolders(), ", ")},
+		{"origin", v.GetOrigin()},
 	} {
 		if optional[1] != "" {
 			rows = append(rows, optional)
 		}
 	}
+	rows = append(rows, c.historyRows(v.GetArchive())...)
+	rows = append(rows, c.hydrationRows(v.GetHydration())...)
 	err := table(w, append(rows, engineRows(v.GetEngine())...))
 	c.printConditions(w, v.GetConditions())
 	return err

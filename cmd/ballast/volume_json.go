@@ -34,6 +34,9 @@ type volumeJSON struct {
 	Primary    string            `json:"primary"`
 	Mountpoint string            `json:"mountpoint"`
 	Holders    []string          `json:"holders"`
+	Origin     string            `json:"origin,omitempty"`
+	Archive    *archivedJSON     `json:"archive,omitempty"`
+	Hydration  *hydrationJSON    `json:"hydration,omitempty"` // absent when everything is here
 	Engine     *engineJSON       `json:"engine,omitempty"`
 	Conditions []conditionJSON   `json:"conditions"`
 }
@@ -83,7 +86,8 @@ func toVolumeJSON(v *ballastv1.Volume) volumeJSON {
 		CreatedAt: toTime(v.GetCreatedAt()), RemovedAt: toTime(v.GetRemovedAt()),
 		State: v.GetState(), Epoch: v.GetEpoch(), Primary: v.GetPrimary(), Mountpoint: v.GetMountpoint(),
 		Holders: append([]string{}, v.GetHolders()...),
-		Engine:  toEngineJSON(v.GetEngine()), Conditions: conditionsJSON(v.GetConditions()),
+		Origin:  v.GetOrigin(), Archive: toArchivedJSON(v.GetArchive()), Hydration: toHydrationJSON(v.GetHydration()),
+		Engine: toEngineJSON(v.GetEngine()), Conditions: conditionsJSON(v.GetConditions()),
 	}
 }
 
