@@ -8,12 +8,6 @@ import (
 	"github.com/ballast-io/ballast/internal/delta"
 )
 
-const (
-	maxDeltaData   = 64 << 20
-	maxDeltaRuns   = 1 << 16
-	maxDeltaGroups = 4096
-)
-
 // runsPerRecord is how many runs a record can add: its own, and one that it cuts
 // into two.
 const runsPerRecord = 2
@@ -40,8 +34,8 @@ func (g *gather) full() bool {
 	if g.last == 0 && len(g.groups) == 0 {
 		return false
 	}
-	return g.bytes >= g.limit || g.bytes > maxDeltaData-maxBatchBlocks*blockSize ||
-		g.runs > maxDeltaRuns-runsPerRecord || len(g.groups) == maxDeltaGroups
+	return g.bytes >= g.limit || g.bytes > delta.MaxData-maxBatchBlocks*blockSize ||
+		g.runs > delta.MaxRuns-runsPerRecord || len(g.groups) == delta.MaxGroups
 }
 
 // add adds a record, and ends the group when it is a point.
