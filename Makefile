@@ -6,10 +6,10 @@ N    ?= 20
 TIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check up down lab fuzz powercut bench docs vuln clean
+.PHONY: help build demo test check up down lab fuzz powercut bench bench-archive docs vuln clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, static and reproducible, as bin/ballast
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ballast ./cmd/ballast
@@ -47,6 +47,10 @@ powercut: build ## cut the power under a real kernel: make powercut N=200
 bench: build ## compare with a plain directory and with GlusterFS (an hour; ARGS=-help)
 	@scripts/install-packages bench
 	$(GO) run ./test/bench $(ARGS)
+
+bench-archive: build ## what archiving costs and how fast a volume is back, against restic (half an hour; ARGS=-help)
+	@scripts/install-packages bench bench-archive
+	$(GO) run ./test/bench/archive $(ARGS)
 
 docs: ## bring the man pages and scripts' expected outputs up to date; review the difference
 	UPDATE=1 $(GO) test -count=1 ./cmd/ballast
