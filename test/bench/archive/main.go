@@ -21,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ballast-io/ballast/internal/archive/store/s3test"
 	"github.com/ballast-io/ballast/test/lab"
 	"github.com/ballast-io/ballast/test/lab/objectstore"
 	"github.com/ballast-io/ballast/test/postgres"
@@ -44,7 +45,6 @@ type options struct {
 	sizes   []int // GiB of PostgreSQL's data
 	seconds int   // of pgbench, in each round
 	rounds  int   // of pgbench, with archiving and without
-	store   string
 	dir     string
 	only    *regexp.Regexp
 }
@@ -54,7 +54,6 @@ func parse(args []string) (o options, err error) {
 	sizes := f.String("sizes", "1,4,10", "restore PostgreSQL with `A,B` GiB of data")
 	f.IntVar(&o.seconds, "seconds", 20, "let pgbench work for `N` seconds at a time")
 	f.IntVar(&o.rounds, "rounds", 3, "let it work `N` times with archiving and `N` times without")
-	f.StringVar(&o.store, "store", "", "the program `FILE` of the S3 server, versitygw (default: the one that the tests built)")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure on the disk of the folder `DIR`")
 	only := f.String("only", ".", "do only the parts whose name matches `REGEXP`: "+strings.Join(partNames(), ", "))
 	if err := f.Parse(args); err != nil {
@@ -140,7 +139,11 @@ func onMachine(ctx context.Context, o options, f func(*bench) error) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(parent)) }()
-	b := &bench{options: o, w: os.Stdout, store: objectstore.Store{Folder: filepath.Join(parent, "store"), Program: o.store}}
+	program, err := s3test.Program(ctx, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
+	if err != nil {
+		return err
+	}
+	b := &bench{options: o, w: os.Stdout, store: objectstore.Store{Folder: filepath.Join(parent, "store"), Program: program}}
 	secret := filepath.Join(parent, "password")
 	if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package s3test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,20 +41,32 @@ func wanted(t testing.TB) kind {
 	}
 }
 
-// binary returns the path of the server's binary. The first time it is built, which takes
-// minutes and needs a module proxy; where that cannot be, the test is left out.
+// Program returns the path of the S3 server that tests run unless asked for another:
+// versitygw. The first time it is built, which takes minutes and needs a module proxy;
+// then say is called.
+func Program(ctx context.Context, say func(format string, args ...any)) (string, error) {
+	return versitygw.program(ctx, say)
+}
+
+// binary returns the path of the server's binary. Where it cannot be built, the test is
+// left out.
 func (k kind) binary(t testing.TB) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
+	file, err := k.program(t.Context(), t.Logf)
 	if err != nil {
-		t.Skipf("needs a cache folder for an S3 server: %v", err)
-	}
-	dir := filepath.Join(cache, "ballast-test-tools")
-	file := filepath.Join(dir, path.Base(k.module)+"-"+k.version)
-	if err := locked(dir, func() error { return k.build(t, dir, file) }); err != nil {
 		t.Skipf("needs an S3 server: %v", err)
 	}
 	return file
+}
+
+func (k kind) program(ctx context.Context, say func(string, ...any)) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a cache folder: %w", err)
+	}
+	dir := filepath.Join(cache, "ballast-test-tools")
+	file := filepath.Join(dir, path.Base(k.module)+"-"+k.version)
+	return file, locked(dir, func() error { return k.build(ctx, say, dir, file) })
 }
 
 // locked calls do while no other process of this cache folder does.
@@ -73,17 +86,17 @@ func locked(dir string, do func() error) (err error) {
 }
 
 // build makes file, unless it is there.
-func (k kind) build(t testing.TB, dir, file string) error {
+func (k kind) build(ctx context.Context, say func(string, ...any), dir, file string) error {
 	if _, err := os.Stat(file); err == nil {
 		return nil
 	}
-	bin, err := os.MkdirTemp(dir, "build-") //nolint:usetesting // beside file, for the rename
+	bin, err := os.MkdirTemp(dir, "build-") // beside file, for the rename
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(bin) // the next build has a folder of its own
-	t.Logf("building %s@%s, which takes minutes the first time", k.module, k.version)
-	cmd := exec.CommandContext(t.Context(), "go", "install", k.module+"@"+k.version)
+	say("building %s@%s, which takes minutes the first time", k.module, k.version)
+	cmd := exec.CommandContext(ctx, "go", "install", k.module+"@"+k.version)
 	cmd.Env = append(os.Environ(), "GOBIN="+bin, "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go install %s@%s: %w\n%s", k.module, k.version, err, out)
