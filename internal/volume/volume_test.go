@@ -211,8 +211,12 @@ func TestConcurrentUse(t *testing.T) {
 
 // hammer writes, reads, discards and flushes blocks i*32 … i*32+31.
 func hammer(t *testing.T, v *Volume, i, steps int) {
+	hammerFrom(t, v, i, steps, [32]uint64{})
+}
+
+// hammerFrom is hammer on blocks that are of these versions to begin with.
+func hammerFrom(t *testing.T, v *Volume, i, steps int, tags [32]uint64) {
 	rng := rand.New(rand.NewPCG(uint64(i), 8))
-	tags := [32]uint64{}
 	got, want := make([]byte, blockSize), make([]byte, blockSize)
 	for step := range steps {
 		n := rng.IntN(32)
