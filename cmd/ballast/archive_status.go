@@ -102,6 +102,9 @@ func (c *cli) archiveRows(s *ballastv1.ArchiveStatusResponse) [][]string {
 	if s.GetLocal() {
 		rows = append(rows, []string{"", "on this machine: it brings back yesterday, not a lost disk or machine; see \"ballast help agent\", --archive"})
 	}
+	if s.GetState() != "ready" && len(s.GetVolumes()) == 0 {
+		return rows // nothing is known of them
+	}
 	rows = append(rows, []string{"archived", c.archived(s.GetVolumes())}, []string{"verified", c.verified(s.GetLastVerified())})
 	return rows
 }

@@ -44,7 +44,7 @@ func (p *progress) update(at *ballastv1.Progress) {
 		return
 	}
 	now := p.now()
-	if p.at.GetStep() != at.GetStep() || at.GetDoneBytes() < p.first {
+	if p.at == nil || p.at.GetStep() != at.GetStep() || at.GetDoneBytes() < p.first {
 		p.begun, p.first = now, at.GetDoneBytes()
 	}
 	p.at = at

@@ -118,7 +118,10 @@ func (c *cli) recover(cmd *cobra.Command, dryRun, asJSON bool) error {
 	if asJSON {
 		err = firstError(err, writeJSON(c.stdout, toRecoverJSON(results, dryRun)))
 	}
-	return firstError(err, c.recoverVerdict(results, dryRun, asJSON))
+	if err != nil {
+		return err
+	}
+	return c.recoverVerdict(results, dryRun, asJSON)
 }
 
 // recovered says in a line what became of a volume.
