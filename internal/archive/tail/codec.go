@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/delta"
@@ -23,7 +24,8 @@ const (
 // Link is where a delta is attached: behind which object of which epoch.
 type Link struct {
 	Reign
-	Prev Digest // of the newest header of the epoch; of the open, if there is none
+	Prev   Digest      // of the newest header of the epoch; of the open, if there is none
+	Behind ballast.LSN // the last record of that; where the epoch continues, if there is none
 }
 
 // Object is an encoded delta.
@@ -44,7 +46,10 @@ func Encode(d *delta.Delta, link Link, sealer Sealer) (*Object, error) {
 	if link.Volume != d.Volume || link.Epoch != d.Epoch {
 		return nil, fmt.Errorf("encode tail of %s: %w", d.Volume, invalid("epoch %d of %s cannot stand in epoch %d of %s", d.Epoch, d.Volume, link.Epoch, link.Volume))
 	}
-	h := &Header{Reign: link.Reign, Prev: link.Prev, First: d.After + 1, Last: d.Last(), runs: packRuns(d.Groups)}
+	if link.Behind > d.After {
+		return nil, fmt.Errorf("encode tail of %s: %w", d.Volume, invalid("LSN %d is in the archive; it begins behind %d", link.Behind, d.After))
+	}
+	h := &Header{Reign: link.Reign, Prev: link.Prev, Behind: link.Behind, First: d.After + 1, Last: d.Last(), runs: packRuns(d.Groups)}
 	for _, g := range d.Groups {
 		h.blocks += g.DataBlocks()
 		h.Groups = append(h.Groups, Group{g.Last, g.Time, g.Size})
@@ -52,12 +57,12 @@ func Encode(d *delta.Delta, link Link, sealer Sealer) (*Object, error) {
 	frames := h.encodeFrames(d, sealer)
 	front := h.encodeFront(sealer)
 	name := Name{SegmentKind, h.Volume, h.Epoch, h.First, h.Last}
-	return &Object{name.String(), append(front, frames...), h}, nil
+	return &Object{name.String(), slices.Concat(front, frames), h}, nil
 }
 
 // encodeFrames cuts the data of d into frames and returns these. Their offsets are not known yet.
 func (h *Header) encodeFrames(d *delta.Delta, sealer Sealer) (frames []byte) {
-	frame := make([]byte, 0, frameBytes)
+	frame := make([]byte, 0, min(frameBytes, d.DataBytes()))
 	add := func() {
 		body, plain := pack(frame)
 		sealed := sealer.Seal(body)
@@ -141,7 +146,7 @@ func (h *Header) check() error {
 		return err
 	}
 	switch {
-	case h.Prev.IsZero() || h.First == 0 || h.First <= h.Parent.LSN || len(h.Groups) == 0:
+	case h.Prev.IsZero() || h.First == 0 || h.First <= h.Behind || h.Behind < h.Parent.LSN || len(h.Groups) == 0:
 		return invalid("it stands nowhere")
 	case uint64(len(h.Frames)) != (h.blocks+FrameBlocks-1)/FrameBlocks:
 		return invalid("%d frames for %d blocks", len(h.Frames), h.blocks)

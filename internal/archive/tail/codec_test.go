@@ -42,7 +42,7 @@ func largeDelta() *delta.Delta {
 }
 
 func testLink() Link {
-	return Link{Reign{testVolume, 3, Digest{1}, Position{2, 40, Digest{2}}}, Digest{1}}
+	return Link{Reign{testVolume, 3, Digest{1}, Position{2, 40, Digest{2}}}, Digest{1}, 40}
 }
 
 func TestEncodeThenDecode(t *testing.T) {

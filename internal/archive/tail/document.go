@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/delta"
 )
 
@@ -22,6 +24,7 @@ const MaxDocument = 256 << 10
 const (
 	minNonce = 16
 	maxNonce = 64
+	maxNode  = 256
 )
 
 // document is an open, a head or a removed, before it is sealed. It says what it is, so that
@@ -155,6 +158,8 @@ func (o *Open) check() error {
 		return invalid("its origin %q is no volume", o.Origin.Volume)
 	case len(o.Nonce) < minNonce || len(o.Nonce) > maxNonce:
 		return invalid("its nonce has %d bytes", len(o.Nonce))
+	case len(o.Owner) > maxNonce || len(o.Node) > maxNode:
+		return invalid("its node or owner is too long")
 	case o.Time.IsZero():
 		return invalid("it has no time")
 	}
@@ -198,4 +203,16 @@ func (r *Removed) check() error {
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w object: %s", ballast.ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// MarkRemoved puts the object that says that a volume was removed.
+func MarkRemoved(ctx context.Context, st store.Store, sealer Sealer, r *Removed) error {
+	sealed, err := EncodeRemoved(r, sealer)
+	if err != nil {
+		return err
+	}
+	if err := st.Put(ctx, Name{Kind: RemovedKind, Volume: r.Volume}.String(), sealed); err != nil {
+		return fmt.Errorf("mark %s as removed in the archive: %w", r.Volume, err)
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ func (h *Header) encode() []byte {
 	w.uint(uint64(h.Parent.LSN))
 	w.digest(h.Parent.Digest)
 	w.digest(h.Prev)
+	w.uint(uint64(h.Behind))
 	w.uint(uint64(h.First))
 	w.uint(uint64(len(h.Groups)))
 	last := h.First - 1
@@ -77,6 +78,7 @@ func (h *Header) decodeFacts(facts []byte) error {
 	h.Open = r.digest()
 	h.Parent = Position{ballast.Epoch(r.uint()), ballast.LSN(r.uint()), r.digest()}
 	h.Prev = r.digest()
+	h.Behind = ballast.LSN(r.uint())
 	h.First = ballast.LSN(r.uint())
 	last := h.First - 1
 	for range r.count(delta.MaxGroups) {

@@ -78,8 +78,9 @@ type Open struct {
 	Parent Position           `json:"parent"` // it continues behind this record
 	Origin *Origin            `json:"origin,omitempty"`
 	Node   ballast.NodeID     `json:"node"`
-	Time   time.Time          `json:"time"`  // for people
-	Nonce  string             `json:"nonce"` // by which the writer knows it for its own; random, 16 to 64 bytes
+	Time   time.Time          `json:"time"`            // for people
+	Owner  string             `json:"owner,omitempty"` // by which the node knows its copy of the volume; up to 64 bytes
+	Nonce  string             `json:"nonce"`           // by which the writer knows it for its own; random, 16 to 64 bytes
 }
 
 // Removed is the object that says that a volume was removed. One that was opened under a
@@ -110,6 +111,7 @@ type Head struct {
 type Header struct {
 	Reign
 	Prev   Digest      // of the header before it in the epoch; of the open, if it is the first
+	Behind ballast.LSN // the last record before it in the archive: what is between that and First was given up
 	First  ballast.LSN // its first record
 	Last   ballast.LSN // its last record
 	Groups []Group     // in order; never empty
@@ -148,6 +150,14 @@ func (h *Header) Digest() Digest { return h.digest }
 
 // ObjectSize returns the size in bytes of the whole object.
 func (h *Header) ObjectSize() int64 { return h.size }
+
+// FrontSize returns how many bytes the object has before its frames.
+func (h *Header) FrontSize() int64 {
+	if len(h.Frames) == 0 {
+		return h.size
+	}
+	return h.Frames[0].Offset
+}
 
 // Position returns where a writer is that has shipped the object.
 func (h *Header) Position() Position { return Position{h.Epoch, h.Last, h.digest} }
