@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,11 +20,8 @@ func serveFake(t *testing.T, state string) string {
 	if err := json.Unmarshal([]byte(state), &s); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "ballast") // t.TempDir's path is longer than an address
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", filepath.Join(dir, "agent.sock"))
+	t.Chdir(t.TempDir()) // its path is longer than a socket's address can be
+	l, err := net.Listen("unix", "agent.sock")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +33,6 @@ func serveFake(t *testing.T, state string) string {
 	t.Cleanup(func() {
 		server.Close()
 		<-done
-		os.RemoveAll(dir)
 	})
 	return l.Addr().String()
 }
@@ -46,7 +40,7 @@ func serveFake(t *testing.T, state string) string {
 // TestInterrupted types Ctrl-C in the middle of each call that tells how far it is:
 // it ends at once, says what was done, and what typing it again does.
 func TestInterrupted(t *testing.T) {
-	const progress = `{"progress": {"step": "at work", "doneBytes": "1024", "totalBytes": "4096"}}`
+	const progress = `{"progress": {"step": "at work", "doneBytes": "1048576", "totalBytes": "4194304"}}`
 	for _, tt := range []struct {
 		call string
 		args []string
@@ -72,7 +66,7 @@ func TestInterrupted(t *testing.T) {
 				return now.at
 			}
 			code := run(ctx, append([]string{"--socket", socket}, tt.args...), out)
-			for _, want := range []string{`ballast: interrupted at "at work", 1 KiB of 4 KiB done`, tt.says} {
+			for _, want := range []string{`ballast: interrupted at "at work", 1 MiB of 4 MiB done`, tt.says} {
 				if !strings.Contains(stderr.String(), want) {
 					t.Errorf("stderr %q; want it to say %q", stderr.String(), want)
 				}

@@ -18,6 +18,10 @@ const (
 	rateAfter = time.Second
 
 	barWidth = 24
+
+	// fewest bytes that long work moves. What counts less than that is counted in
+	// pieces, as packs or trees are: the API does not tell the two apart.
+	fewest = 64 << 10
 )
 
 // progress tells how far long work has come: on a terminal with a bar that is drawn
@@ -90,7 +94,7 @@ func (a aboveBar) Write(b []byte) (int, error) {
 func (p *progress) line(now time.Time) string {
 	words := []string{p.amount()}
 	if rate := p.rate(now); rate > 0 {
-		words = append(words, size(rate)+"/s")
+		words = append(words, p.counted(rate)+"/s")
 		if todo := p.todo(); todo > 0 {
 			words = append(words, span(wait(todo, rate))+" left")
 		}
@@ -115,9 +119,17 @@ func (p *progress) bar(now time.Time) string {
 // amount is "1 GiB of 4 GiB", or what is done where nobody knows the whole.
 func (p *progress) amount() string {
 	if total := p.at.GetTotalBytes(); total > 0 {
-		return fmt.Sprintf("%s of %s", size(p.at.GetDoneBytes()), size(total))
+		return fmt.Sprintf("%s of %s", p.counted(p.at.GetDoneBytes()), p.counted(total))
 	}
-	return size(p.at.GetDoneBytes())
+	return p.counted(p.at.GetDoneBytes())
+}
+
+// counted is a number of what is being counted: bytes, or pieces.
+func (p *progress) counted(n uint64) string {
+	if max(p.at.GetTotalBytes(), p.at.GetDoneBytes()) < fewest {
+		return fmt.Sprint(n)
+	}
+	return size(n)
 }
 
 // rate is bytes per second of the present step; 0 as long as it says nothing.

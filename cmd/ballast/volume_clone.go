@@ -10,11 +10,10 @@ func newVolumeClone(c *cli) *cobra.Command {
 	var dryRun, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "clone NAME NEW [--dry-run]",
-		Short: "make a new volume of the newest state of another that is archived",
-		Long: `Make a new volume of the newest state of another that is in the archive, which
-is some seconds ago. The other can be in use, and does not notice. The new one
-can be used at once and fills in behind; the two have nothing in common from
-then on.`,
+		Short: "make a new volume of another as it is now",
+		Long: `Make a new volume of another as it is now: what was not archived yet is archived
+first. The other can be in use, and does not notice. The new one can be used at
+once and fills in behind; from then on the two have nothing in common.`,
 		Example:           "  ballast volume clone db db-test\n  docker volume create -d ballast -o from=db db-test",
 		Args:              operands("NAME", "NEW"),
 		ValidArgsFunction: c.completeVolumes(1, false),
