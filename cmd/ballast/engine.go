@@ -36,6 +36,8 @@ func newEngine(c *cli) *cobra.Command {
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "the volume's `DIR`")
 	cmd.Flags().Uint64Var(&epoch, "epoch", 0, "the volume's epoch `N`, higher than ever before")
 	cmd.Flags().Int64Var(&cfg.LogCapacity, "log-capacity", 0, "`BYTES` of disk for the log; 0: the default")
+	cmd.Flags().Int64Var(&cfg.Queue, "queue", 0, "`BYTES` of the log to keep for the archive")
+	cmd.Flags().StringVar(&cfg.Agent, "agent", "", "`SOCKET` of the agent, to ask for missing chunks")
 	for _, name := range []string{"dir", "epoch"} {
 		_ = cmd.MarkFlagRequired(name) // it was defined above
 	}

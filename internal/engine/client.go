@@ -159,23 +159,10 @@ func (c *Client) gone() bool {
 	return ended
 }
 
-// call makes one request. It wraps [ErrNotRunning] when nobody answers any more.
+// call makes one request and reads the answer into result.
 func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
-	var content bytes.Buffer
-	if body != nil {
-		if err := json.NewEncoder(&content).Encode(body); err != nil {
-			return err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, &content)
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() == nil && c.gone() {
-			return errors.Join(ErrNotRunning, err)
-		}
 		return err
 	}
 	defer resp.Body.Close() // was only read
@@ -186,6 +173,26 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 		return nil
 	}
 	return json.NewDecoder(resp.Body).Decode(result)
+}
+
+// do makes one request. It wraps [ErrNotRunning] when nobody answers any more. The
+// caller must close the answer's body.
+func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&content).Encode(body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, &content)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil && ctx.Err() == nil && c.gone() {
+		err = errors.Join(ErrNotRunning, err)
+	}
+	return resp, err
 }
 
 // rejected turns an answer back into the error that it was.

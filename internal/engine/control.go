@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // Status is what an engine says of itself at one moment. Sizes are in bytes; counts
@@ -42,6 +43,16 @@ type Status struct {
 	ReadBytes    uint64 `json:"read_bytes"`
 	WrittenBytes uint64 `json:"written_bytes"`
 
+	QueueBytes int64       `json:"queue_bytes"`          // of the log that only the archive needs
+	Archived   ballast.LSN `json:"archived"`             // as far as this engine was told
+	Recycled   ballast.LSN `json:"recycled"`             // the last record that the log no longer holds; above Archived, the archive has a gap
+	QueueSince time.Time   `json:"queue_since,omitzero"` // of the oldest flush that is not archived
+
+	TotalChunks       int       `json:"total_chunks"`
+	MissingChunks     int       `json:"missing_chunks"` // still to be fetched
+	FetchError        string    `json:"fetch_error,omitempty"`
+	FetchFailingSince time.Time `json:"fetch_failing_since,omitzero"`
+
 	FullSince time.Time `json:"full_since,omitzero"` // the disk has been full since then
 	Error     string    `json:"error,omitempty"`     // why nothing is accepted any more; "": all is well
 }
@@ -63,6 +74,8 @@ var statusOf = []struct {
 }{
 	{ballast.ErrInUse, http.StatusConflict},
 	{ballast.ErrInvalid, http.StatusBadRequest},
+	{ballast.ErrNotReady, http.StatusServiceUnavailable},
+	{volume.ErrRecycled, http.StatusGone},
 }
 
 // control is the socket of an engine.
@@ -128,6 +141,9 @@ func (e *engine) routes() http.Handler {
 		}
 		answer(w, nil, e.volume.Resize(req.Size))
 	})
+	mux.HandleFunc("GET /changes", e.serveChanges)
+	mux.HandleFunc("POST /archived", e.serveArchived)
+	mux.HandleFunc("GET /snapshot", e.serveSnapshot)
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, r *http.Request) { answer(w, nil, e.stop(r.Context())) })
 	return mux
 }
@@ -154,6 +170,11 @@ func (e *engine) status() Status {
 		LogBytes: s.LogBytes, LogCapacity: s.LogCapacity, ImageBytes: s.ImageBytes,
 		Reads: s.Reads, Writes: s.Writes, Flushes: s.Flushes, Discards: s.Discards,
 		ReadBytes: s.ReadBytes, WrittenBytes: s.Written, FullSince: s.FullSince,
+		QueueBytes: s.QueueBytes, Archived: s.Archived, Recycled: s.Recycled, QueueSince: s.QueueSince,
+		TotalChunks: s.TotalChunks, MissingChunks: s.MissingChunks, FetchFailingSince: s.FetchFailingSince,
+	}
+	if s.FetchErr != nil {
+		st.FetchError = s.FetchErr.Error()
 	}
 	if s.Err != nil {
 		st.Error = s.Err.Error()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -38,19 +39,25 @@ func TestMain(m *testing.M) {
 }
 
 func runEngine(args []string) error {
-	epoch, err := strconv.ParseUint(args[3], 10, 64)
-	if err != nil {
+	cfg := Config{Log: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
+	flags := flag.NewFlagSet("engine", flag.ContinueOnError)
+	flags.StringVar(&cfg.Dir, "dir", "", "")
+	flags.Uint64Var((*uint64)(&cfg.Epoch), "epoch", 0, "")
+	flags.Int64Var(&cfg.LogCapacity, "log-capacity", 0, "")
+	flags.Int64Var(&cfg.Queue, "queue", 0, "")
+	flags.StringVar(&cfg.Agent, "agent", "", "")
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return Run(ctx, Config{Dir: args[1], Epoch: ballast.Epoch(epoch), Log: slog.New(slog.NewJSONHandler(os.Stderr, nil))})
+	return Run(ctx, cfg)
 }
 
 const size = 64 << 20
 
-// newVolume makes a volume in a folder whose socket's path is too long for an address.
-func newVolume(t *testing.T) string {
+// newFolder makes a volume's folder, whose socket's path is too long for an address.
+func newFolder(t *testing.T) (dir string, disk vfs.FS) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts a FUSE filesystem")
@@ -58,16 +65,24 @@ func newVolume(t *testing.T) string {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skipf("needs /dev/fuse: %v", err)
 	}
-	dir := filepath.Join(t.TempDir(), "a folder "+strings.Repeat("x", 100))
+	dir = filepath.Join(t.TempDir(), "a folder "+strings.Repeat("x", 100))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	disk, err := vfs.OS(dir)
+	root, err := vfs.OS(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer disk.Close()
-	if err := volume.Create(disk, ".", volume.Identity{ID: "abcdefghijklmnopqrstuvwxyz", Size: size}); err != nil {
+	t.Cleanup(func() { root.Close() })
+	return dir, root
+}
+
+const testVolume = "abcdefghijklmnopqrstuvwxyz"
+
+func newVolume(t *testing.T) string {
+	t.Helper()
+	dir, disk := newFolder(t)
+	if err := volume.Create(disk, ".", volume.Identity{ID: testVolume, Size: size}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -76,7 +91,13 @@ func newVolume(t *testing.T) string {
 // spawn starts an engine, and at the end of the test takes away what it left.
 func spawn(t *testing.T, dir string, epoch ballast.Epoch) *Client {
 	t.Helper()
-	c, err := Spawn(t.Context(), Config{Dir: dir, Epoch: epoch})
+	return spawnWith(t, Config{Dir: dir, Epoch: epoch})
+}
+
+func spawnWith(t *testing.T, cfg Config) *Client {
+	t.Helper()
+	dir := cfg.Dir
+	c, err := Spawn(t.Context(), cfg)
 	if err != nil {
 		text, _ := os.ReadFile(filepath.Join(dir, logName))
 		t.Fatalf("%v\n%s", err, text)
@@ -256,10 +277,13 @@ func TestStoppedEngine(t *testing.T) {
 	c := spawn(t, dir, 1)
 	freeze.Process(t, c.process.Pid)
 	for name, call := range map[string]func(context.Context) error{
-		"status": func(ctx context.Context) error { _, err := c.Status(ctx); return err },
-		"resize": func(ctx context.Context) error { return c.Resize(ctx, 2*size) },
-		"stop":   c.Stop,
-		"wait":   c.Wait,
+		"status":   func(ctx context.Context) error { _, err := c.Status(ctx); return err },
+		"resize":   func(ctx context.Context) error { return c.Resize(ctx, 2*size) },
+		"changes":  func(ctx context.Context) error { _, err := c.Changes(ctx, 0, 1); return err },
+		"archived": func(ctx context.Context) error { return c.Archived(ctx, 1) },
+		"snapshot": func(ctx context.Context) error { _, err := c.Snapshot(ctx, 0); return err },
+		"stop":     c.Stop,
+		"wait":     c.Wait,
 		"dial": func(ctx context.Context) error {
 			d, err := Dial(dir)
 			return errors.Join(err, d.Close(), waitDone(ctx))

@@ -29,6 +29,8 @@ type Config struct {
 	Dir         string        // the volume's folder
 	Epoch       ballast.Epoch // higher than at every earlier start
 	LogCapacity int64         // bytes; 0 leaves it to the volume
+	Queue       int64         // bytes of the log kept for the archive; 0 keeps none
+	Agent       string        // path of the agent's socket, to fetch missing chunks; "": there is none
 	Executable  string        // what Spawn starts; "" is the running program
 	Log         *slog.Logger  // of Run; nil discards
 }
@@ -38,6 +40,15 @@ func (c Config) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return c.Log
+}
+
+// options are how Run opens the volume.
+func (c Config) options(id ballast.VolumeID) volume.Options {
+	o := volume.Options{Epoch: c.Epoch, LogCapacity: c.LogCapacity, Queue: c.Queue, Log: c.log()}
+	if c.Agent != "" {
+		o.Source = newSource(c.Agent, id)
+	}
+	return o
 }
 
 // DeviceFile returns the path of the file that the engine of a volume's folder serves.
@@ -74,7 +85,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}
 	defer disk.Close() // every file in it is closed by then
-	v, err := volume.Open(disk, ".", volume.Options{Epoch: cfg.Epoch, LogCapacity: cfg.LogCapacity, Log: cfg.log()})
+	id, err := volume.ReadIdentity(disk, ".")
+	if err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
+	v, err := volume.Open(disk, ".", cfg.options(id.ID))
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}

@@ -70,7 +70,11 @@ func command(cfg Config) (*exec.Cmd, error) {
 	cmd := exec.Command(executable)
 	cmd.Args = []string{"@ballast", "engine", "--dir", dir,
 		"--epoch", strconv.FormatUint(uint64(cfg.Epoch), 10),
-		"--log-capacity", strconv.FormatInt(cfg.LogCapacity, 10)}
+		"--log-capacity", strconv.FormatInt(cfg.LogCapacity, 10),
+		"--queue", strconv.FormatInt(cfg.Queue, 10)}
+	if cfg.Agent != "" {
+		cmd.Args = append(cmd.Args, "--agent", cfg.Agent)
+	}
 	cmd.Dir = "/" // or it would hold the folder's filesystem
 	cmd.Env = append(os.Environ(), readyVariable+"="+strconv.Itoa(readyFD))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -48,7 +48,7 @@ func (v *Volume) obtain(ctx context.Context, chunk int) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, errNoSource) || !wait(ctx, pause) {
+		if errors.Is(err, errNoSource) || errors.Is(err, ballast.ErrNotFound) || !wait(ctx, pause) {
 			return fmt.Errorf("chunk %d: %w: %w", chunk, ErrMissing, err)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 // for concurrent use.
 type Source interface {
 	// Fetch fills p, which is one chunk long, with a chunk's bytes as they were
-	// when the volume was made, verified, or fails. It returns when ctx ends.
+	// when the volume was made, verified, or fails. It returns when ctx ends. An error that wraps
+	// [ballast.ErrNotFound] says that asking again is of no use.
 	Fetch(ctx context.Context, chunk int, p []byte) error
 }
 

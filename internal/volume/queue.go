@@ -21,8 +21,7 @@ type queue struct {
 	held     []*segment // in the order of the log; before those that apply needs
 	capacity int64      // bytes
 	archived ballast.LSN
-	recycled ballast.LSN // the last record that went before it was archived
-	history  history     // constant once the volume is open
+	history  history // constant once the volume is open
 	points   points
 }
 
@@ -42,9 +41,6 @@ func (l *log) trim() {
 // recycle makes the oldest segment of the queue ready for use.
 func (l *log) recycle() {
 	s := l.held[0]
-	if end := l.endOfHeld(); end > l.archived && l.capacity > 0 {
-		l.recycled = end
-	}
 	l.held = l.held[1:]
 	s.seq = 0
 	l.free = append(l.free, s)
@@ -56,6 +52,16 @@ func (l *log) endOfHeld() ballast.LSN {
 		return l.held[1].first - 1
 	}
 	return l.used[0].first - 1
+}
+
+// recycled is the last record that the log no longer holds.
+func (l *log) recycled() ballast.LSN {
+	for _, some := range [2][]*segment{l.held, l.used} {
+		if len(some) > 0 {
+			return some[0].first - 1
+		}
+	}
+	return l.durable
 }
 
 func (l *log) queueBytes() (n int64) {

@@ -117,7 +117,7 @@ func TestArchivedLetsGo(t *testing.T) {
 			t.Errorf("archived up to %d, Since = %v", lsn, err)
 		}
 	}
-	if s := w.v.Stats(); s.QueueBytes != 0 || s.Recycled != 0 || !s.QueueSince.IsZero() || s.Archived != w.last {
+	if s := w.v.Stats(); s.QueueBytes != 0 || s.Recycled > s.Archived || !s.QueueSince.IsZero() || s.Archived != w.last {
 		t.Errorf("all is archived, and Stats = %+v", s)
 	}
 	w.v.Archived(w.last + 100)

@@ -48,8 +48,16 @@ func (f *follower) note(v *Volume) {
 
 // follow asks once. It reports whether there was something.
 func (f *follower) follow(w *worker, limit int64) (more bool, err error) {
+	recycled := w.v.Stats().Recycled
 	d, err := w.v.Since(f.at, limit)
+	if err == nil && recycled > f.at {
+		err = fmt.Errorf("the log has records after %d, and says that it has none up to %d", f.at, recycled)
+	}
 	if errors.Is(err, ErrRecycled) {
+		if w.v.Stats().Recycled <= f.at {
+			err = fmt.Errorf("the log lacks records after LSN %d, and does not say which: %w", f.at, err)
+			return false, err
+		}
 		f.rebase(w)
 		return false, nil
 	}

@@ -26,7 +26,7 @@ type Stats struct {
 	LogCapacity int64
 	QueueBytes  int64       // disk space of segments that only the archive needs
 	Archived    ballast.LSN // in the archive, as far as it has said
-	Recycled    ballast.LSN // when above Archived: what is between them is no longer in the log
+	Recycled    ballast.LSN // the last record that the log no longer holds; above Archived, the archive has a gap
 	QueueSince  time.Time   // of the oldest flush that is not archived; zero: all are
 	ImageBytes  int64       // disk space of the image, as of the last round of apply
 	Reads       uint64
@@ -61,7 +61,7 @@ func (v *Volume) Stats() Stats {
 		LogCapacity: v.opts.LogCapacity,
 		QueueBytes:  v.log.queueBytes(),
 		Archived:    v.log.archived,
-		Recycled:    v.log.recycled,
+		Recycled:    v.log.recycled(),
 		QueueSince:  v.log.points.oldest(),
 		ImageBytes:  v.imageUsed,
 		Reads:       v.counters.reads.Load(),
