@@ -20,30 +20,41 @@ type below interface {
 	keep(node repository.Node, chunks int)
 }
 
-// below returns what w is written over: the parent, else how the volume began.
+// below returns what w is written over: the parent, else how the volume began. It
+// refuses a writer whose epoch was taken over (H5).
 func (a *Archive) below(ctx context.Context, w *baseWriter, parent *Base) (below, error) {
-	if parent != nil {
-		return a.belowParent(ctx, w, parent)
-	}
-	began, err := a.began(ctx, w.info)
+	h, err := a.History(ctx, w.info.Volume)
 	if err != nil {
 		return nil, err
 	}
-	if began.Origin != nil {
-		return belowOrigin{}, nil
+	if err := h.admits(w.info); err != nil {
+		return nil, err
 	}
-	return &belowZeros{w: w}, nil
+	if parent != nil {
+		return a.belowParent(ctx, w, h, parent)
+	}
+	if h.begin != nil && h.begin.empty {
+		return &belowZeros{w: w}, nil
+	}
+	return belowOrigin{}, nil
+}
+
+// admits returns an error for a base that would be on no line.
+func (h *History) admits(info SnapshotInfo) error {
+	switch {
+	case info.Epoch > h.line.Epoch:
+		return fmt.Errorf("its log has not opened %s in the archive yet: %w", info.Epoch, ballast.ErrNotReady)
+	case !h.line.OnPath(info.Epoch, info.LSN):
+		return fmt.Errorf("LSN %d of %s is not part of its history, which %s has taken over: %w", info.LSN, info.Epoch, h.line.Epoch, ballast.ErrInUse)
+	}
+	return nil
 }
 
 // belowParent opens a parent. Its snapshot must still be there, under the lock, or
 // what it refers to may be pruned meanwhile (H3).
-func (a *Archive) belowParent(ctx context.Context, w *baseWriter, parent *Base) (below, error) {
-	bases, err := a.Bases(ctx, parent.Volume)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(bases, func(b Base) bool { return b.Snapshot == parent.Snapshot && b.Tree == parent.Tree }) {
-		return nil, fmt.Errorf("its parent, snapshot %s: %w", parent.Snapshot.Short(), ballast.ErrNotFound)
+func (a *Archive) belowParent(ctx context.Context, w *baseWriter, h *History, parent *Base) (below, error) {
+	if !slices.ContainsFunc(h.Bases, func(b Base) bool { return b.Snapshot == parent.Snapshot && b.Tree == parent.Tree }) {
+		return nil, fmt.Errorf("its parent, snapshot %s, in the volume's history: %w", parent.Snapshot.Short(), ballast.ErrNotFound)
 	}
 	m, err := openRoot(ctx, a.repo, parent.Tree)
 	if err != nil {
@@ -119,8 +130,8 @@ func (b *belowImage) fill(ctx context.Context, folder int, ids []repository.ID) 
 	return old.nodes, b.w.fillZeros(ctx, ids)
 }
 
-// belowOrigin is a volume that began as another one was: every chunk must come, as
-// one that does not could be anything.
+// belowOrigin is a volume that began as another one was, or as nobody knows: every
+// chunk must come, as one that does not could be anything.
 type belowOrigin struct{}
 
 func (belowOrigin) whole(int, int) (repository.Node, bool) { return repository.Node{}, false }
@@ -129,7 +140,7 @@ func (belowOrigin) keep(repository.Node, int) {}
 
 func (belowOrigin) fill(_ context.Context, folder int, ids []repository.ID) ([]repository.Node, error) {
 	if i := slices.Index(ids, repository.ID{}); i >= 0 {
-		return nil, fmt.Errorf("chunk %d did not come, and the volume began as another one: %w", folder*folderChunks+i, ballast.ErrInvalid)
+		return nil, fmt.Errorf("chunk %d did not come, and is not known to have begun as zeros: %w", folder*folderChunks+i, ballast.ErrInvalid)
 	}
 	return nil, nil
 }

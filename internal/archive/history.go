@@ -17,9 +17,12 @@ type History struct {
 	Bases    []Base             // those on the line that is read, by LSN
 	Problems []string           // what is missing or damaged, for people
 
+	line    *tail.Line
+	strays  []Base   // those that are on no line
 	objects []object // of the line, by LSN
 	begin   *beginning
 	head    ballast.LSN // the last record that something says was archived
+	behind  error       // the line goes on behind its end, nobody knows how far; nil: it does not
 	marks   []mark      // all points by LSN; see judge
 }
 
@@ -33,7 +36,8 @@ type object struct {
 // beginning is a volume before its first record.
 type beginning struct {
 	point  tail.Point
-	origin *Plan // nil: it was all zeros
+	empty  bool  // it was all zeros
+	origin *Plan // else: what it was
 	err    error // why its origin cannot be restored; nil: it can
 }
 

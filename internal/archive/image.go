@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
-	"golang.org/x/sync/errgroup"
 )
 
-// treeReaders is how many trees are fetched at once.
+// treeReaders is how many trees, or headers of the tail, are fetched at once.
 const treeReaders = 16
 
 // blobs is what reading takes of a repository.

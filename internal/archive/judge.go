@@ -57,7 +57,7 @@ func (h *History) steps() []step {
 		for _, p := range o.points {
 			steps = append(steps, step{point: p, object: o, mark: true})
 		}
-		steps = append(steps, step{point: tail.Point{LSN: o.Last}, object: o})
+		steps = append(steps, step{point: tail.Point{LSN: o.until()}, object: o})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int {
 		return cmp.Or(cmp.Compare(a.point.LSN, b.point.LSN), cmp.Compare(a.point.Size, b.point.Size))
@@ -71,7 +71,7 @@ func (h *History) missing(i int) (first, last ballast.LSN) {
 	end := h.marks[i].point.LSN
 	for _, o := range h.objects { // by LSN
 		if o.First <= end+1 {
-			end = max(end, o.Last)
+			end = max(end, o.until())
 		}
 	}
 	if i+1 == len(h.marks) {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ballast-io/ballast"
@@ -33,9 +34,9 @@ func TestOverlayShowsTheNewest(t *testing.T) {
 			}
 		}
 		o := newOverlay(chunks)
-		for i := len(writes) - 1; i >= 0; i-- {
-			if !o.under(writes[i].run, writes[i].object, 0) {
-				t.Fatalf("seed=%d: run %+v is refused", seed, writes[i].run)
+		for _, w := range slices.Backward(writes) {
+			if !o.under(w.run, w.object, 0) {
+				t.Fatalf("seed=%d: run %+v is refused", seed, w.run)
 			}
 		}
 		for i, w := range want {

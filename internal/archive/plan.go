@@ -55,6 +55,9 @@ type When struct {
 // is missing, or where records are that could be of a later point at or before
 // the moment; and a [ballast.ErrNotFound] where the history begins later (H1).
 func (h *History) Plan(when When) (*Plan, error) {
+	if base := h.stray(when); base != nil {
+		return &Plan{Format: planFormat, Volume: h.Volume, Name: h.Name, Point: base.Point, Base: base}, nil
+	}
 	i, exact, err := h.find(when)
 	if err != nil {
 		return nil, err
@@ -66,13 +69,15 @@ func (h *History) Plan(when When) (*Plan, error) {
 		return nil, h.broken(i)
 	case !exact && first <= last:
 		return nil, h.gap(i, first, last, nil)
+	case !exact && h.behind != nil && i == len(h.marks)-1:
+		return nil, h.gap(i, 1, 0, h.behind)
 	}
 	return h.to(m.point), nil
 }
 
 // find returns the mark that is wanted, and whether it is wanted whatever is behind.
 func (h *History) find(when When) (i int, exact bool, err error) {
-	is := func(p tail.Point) bool { return true }
+	is := func(tail.Point) bool { return true }
 	switch {
 	case when.Exactly != nil:
 		is, exact = func(p tail.Point) bool { return samePoint(p, *when.Exactly) }, true
@@ -85,9 +90,9 @@ func (h *History) find(when When) (i int, exact bool, err error) {
 	case !when.Time.IsZero():
 		is = func(p tail.Point) bool { return !p.Time.After(when.Time) }
 	}
-	for i := len(h.marks) - 1; i >= 0; i-- {
-		if p := h.marks[i].point; is(p) {
-			return i, exact || p.Time.Equal(when.Time), nil
+	for i, m := range slices.Backward(h.marks) {
+		if is(m.point) {
+			return i, exact || m.point.Time.Equal(when.Time), nil
 		}
 	}
 	return 0, false, h.nothing()
@@ -98,7 +103,21 @@ func (h *History) nothing() error {
 	if i := slices.IndexFunc(h.marks, func(m mark) bool { return m.whole }); i >= 0 {
 		return fmt.Errorf("volume %q has no such point in the archive; the oldest one is %s: %w", h.Name, Moment(h.marks[i].point.Time), ballast.ErrNotFound)
 	}
-	return fmt.Errorf("volume %q has no point in the archive that can be restored: %w", h.Name, ballast.ErrNotFound)
+	err := fmt.Errorf("volume %q has no point in the archive that can be restored: %w", h.Name, ballast.ErrNotFound)
+	for _, b := range h.strays {
+		err = fmt.Errorf("%w; base snapshot %s is of a history that is not the one that is read, or has no log any more, and can be restored by its whole id", err, b.Snapshot)
+	}
+	return err
+}
+
+// stray returns a base that is on no line, but asked for by its id.
+func (h *History) stray(when When) *Base {
+	for i := range h.strays {
+		if when.Snapshot != "" && h.strays[i].Snapshot.String() == when.Snapshot {
+			return &h.strays[i]
+		}
+	}
+	return nil
 }
 
 // base finds a base by its snapshot's id, the beginning of one, or a tag: of several
@@ -133,7 +152,7 @@ func (h *History) broken(i int) error {
 		if o.First > reach+1 {
 			return h.gap(i, reach+1, o.First-1, nil)
 		}
-		reach = max(reach, o.Last)
+		reach = max(reach, o.until())
 	}
 	return h.gap(i, reach+1, h.marks[i].point.LSN, nil)
 }
@@ -152,7 +171,7 @@ func (h *History) to(p tail.Point) *Plan {
 		plan.Base, plan.Layers = h.begin.origin.Base, slices.Clone(h.begin.origin.Layers)
 	}
 	for i := range h.objects {
-		if o := &h.objects[i]; p.LSN > layer.After && o.Last > layer.After && o.First <= p.LSN {
+		if o := &h.objects[i]; p.LSN > layer.After && o.until() > layer.After && o.First <= p.LSN {
 			layer.Objects = append(layer.Objects, o.Object)
 		}
 	}

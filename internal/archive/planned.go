@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/delta"
-	"golang.org/x/sync/errgroup"
 )
 
 // The limits of a plan that somebody else may have written.

@@ -2,8 +2,8 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
@@ -68,8 +68,8 @@ func (s *Source) openTail(ctx context.Context, a *Archive, scratch Scratch) erro
 		return err
 	}
 	s.overlay, s.frames = newOverlay(s.chunks), newFrames(a.store, a.repo, headers, scratch)
-	for i := len(headers) - 1; i >= 0; i-- {
-		if err := s.overlay.underObject(headers[i], uint32(i)); err != nil {
+	for i, h := range slices.Backward(headers) {
+		if err := s.overlay.underObject(h, uint32(i)); err != nil {
 			return err
 		}
 	}
@@ -86,11 +86,11 @@ func (o *overlay) underObject(h *planned, object uint32) error {
 	for i := range groups[1:] {
 		from[i+1] = from[i] + dataBlocks(groups[i])
 	}
-	for i := len(groups) - 1; i >= 0; i-- {
+	for i, runs := range slices.Backward(groups) {
 		if last := h.Groups[i].Last; last <= h.after || last > h.until {
 			continue
 		}
-		if !o.underGroup(groups[i], object, from[i]) {
+		if !o.underGroup(runs, object, from[i]) {
 			return fmt.Errorf("%s writes behind the volume's end: %w", h.name, ballast.ErrInvalid)
 		}
 	}
@@ -137,8 +137,7 @@ func (s *Source) FetchBytes() (n int64) {
 	return n
 }
 
-// Fetch reads a chunk into p, which has the size of one. An error leaves p undefined; one
-// that is a [repository.DamageError] or a [*tail.DamageError] does not go away by itself.
+// Fetch reads a chunk into p, which has the size of one. An error leaves p undefined.
 func (s *Source) Fetch(ctx context.Context, chunk int, p []byte) error {
 	if chunk < 0 || chunk >= s.chunks || len(p) != ballast.ChunkSize {
 		return fmt.Errorf("fetch chunk %d of %d into %d bytes: %w", chunk, s.chunks, len(p), ballast.ErrInvalid)
@@ -177,7 +176,7 @@ func (s *Source) fetchBase(ctx context.Context, chunk int, p []byte) error {
 		clear(p)
 		return nil
 	}
-	data, err := s.loadBlob(ctx, id)
+	data, err := s.repo.LoadBlob(ctx, repository.DataBlob, id)
 	if err != nil {
 		return err
 	}
@@ -185,17 +184,4 @@ func (s *Source) fetchBase(ctx context.Context, chunk int, p []byte) error {
 		return fmt.Errorf("blob %s has %d bytes; a chunk has %d: %w", id.Short(), len(data), len(p), ballast.ErrInvalid)
 	}
 	return nil
-}
-
-// loadBlob reads a blob. One that is not where the index says may have been moved by
-// a prune meanwhile: a new index knows.
-func (s *Source) loadBlob(ctx context.Context, id repository.ID) ([]byte, error) {
-	data, err := s.repo.LoadBlob(ctx, repository.DataBlob, id)
-	if err == nil || ctx.Err() != nil {
-		return data, err
-	}
-	if reload := s.repo.LoadIndex(ctx); reload != nil {
-		return nil, errors.Join(err, reload)
-	}
-	return s.repo.LoadBlob(ctx, repository.DataBlob, id)
 }

@@ -8,9 +8,10 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
-	"golang.org/x/sync/errgroup"
 )
 
 // maxSavers bounds the chunks that are hashed, compressed and sealed at once.
