@@ -15,7 +15,7 @@ func archiveFlags(f *pflag.FlagSet, cfg *agent.Config) (settle func() error) {
 	f.StringVar(&cfg.ArchivePasswordFile, "archive-password-file", "", "read the archive's password from `FILE` (default $BALLAST_ARCHIVE_PASSWORD_FILE; an archive in --data makes its own)")
 	f.StringVar(&cfg.ArchivePasswordCommand, "archive-password-command", "", "run `COMMAND` and read the password from its output (default $BALLAST_ARCHIVE_PASSWORD_COMMAND)")
 	f.DurationVar(&cfg.ArchiveInterval, "archive-interval", agent.DefaultArchiveInterval, "archive what was written every `TIME`")
-	f.StringVar(&queue, "archive-queue", "", "while the archive is away, keep up to `SIZE` per volume for it (default the engine's)")
+	f.StringVar(&queue, "archive-queue", "", "while the archive is away, keep up to `SIZE` per volume for it (default 1GiB)")
 	f.StringVar(&cfg.Keep, "keep", agent.DefaultKeep, "keep history by `POLICY`, for volumes that do not say it themselves")
 	f.DurationVar(&cfg.VerifyEvery, "verify-every", 0, "verify every archived volume every `TIME`; 0: only when asked")
 	return func() error {

@@ -99,7 +99,7 @@ func (c *cli) explainHistory(ctx context.Context, name string, err error) error 
 	if _, told := errors.AsType[*failure](err); told {
 		return err
 	}
-	if code == connect.CodeNotFound && !slices.Contains(c.volumeNames(ctx, false), name) {
+	if code == connect.CodeNotFound && !c.isKnown(ctx, name) {
 		return c.explainName(ctx, name, err)
 	}
 	explained := explain(err)
@@ -115,7 +115,16 @@ func (c *cli) explainHistory(ctx context.Context, name string, err error) error 
 	return explained
 }
 
-// inTrash returns the removed volume of that name, nil where there is none or
+// isKnown says whether there is a volume of that name or, in the trash, with that
+// id, as far as the agent answers.
+func (c *cli) isKnown(ctx context.Context, name string) bool {
+	if slices.Contains(c.volumeNames(ctx, false), name) {
+		return true
+	}
+	return c.inTrash(ctx, name) != nil
+}
+
+// inTrash returns the removed volume of that name or id, nil where there is none or
 // the agent does not say.
 func (c *cli) inTrash(ctx context.Context, name string) *ballastv1.Volume {
 	res, err := ask(ctx, askLimit, c.agent().volumes.List, &ballastv1.ListRequest{Trash: true})
@@ -123,7 +132,7 @@ func (c *cli) inTrash(ctx context.Context, name string) *ballastv1.Volume {
 		return nil
 	}
 	for _, v := range res.GetVolumes() {
-		if v.GetName() == name {
+		if v.GetName() == name || v.GetId() == name {
 			return v
 		}
 	}

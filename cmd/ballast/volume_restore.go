@@ -104,7 +104,7 @@ func (r restoration) request(name string, now time.Time) (*ballastv1.RestoreAtRe
 // restoreTrash takes a volume out of the trash, or says that it would.
 func (c *cli) restoreTrash(cmd *cobra.Command, name string, r restoration) error {
 	if r.dryRun {
-		return c.planRestoreTrash(cmd, name, r.as)
+		return c.planRestoreTrash(cmd, name, r)
 	}
 	res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Restore, &ballastv1.RestoreRequest{Name: name, As: r.as})
 	if err != nil {
@@ -118,19 +118,17 @@ func (c *cli) restoreTrash(cmd *cobra.Command, name string, r restoration) error
 	return err
 }
 
-func (c *cli) planRestoreTrash(cmd *cobra.Command, name, as string) error {
-	res, err := ask(cmd.Context(), askLimit, c.agent().volumes.List, &ballastv1.ListRequest{Trash: true})
-	if err != nil {
-		return err
+func (c *cli) planRestoreTrash(cmd *cobra.Command, name string, r restoration) error {
+	v := c.inTrash(cmd.Context(), name)
+	switch {
+	case v == nil:
+		return c.explainTrash(cmd.Context(), name, errNoSuch)
+	case r.asJSON:
+		return writeJSON(c.stdout, toVolumeJSON(v))
 	}
-	for _, v := range res.GetVolumes() {
-		if v.GetName() == name || v.GetId() == name {
-			_, err := fmt.Fprintf(c.stdout, "would take %s (%s, %s used, removed %s) out of the trash as %s\n", v.GetName(),
-				size(v.GetSizeBytes()), size(v.GetUsedBytes()), ago(c.now(), v.GetRemovedAt().AsTime()), or(as, v.GetName()))
-			return err
-		}
-	}
-	return c.explainTrash(cmd.Context(), name, errNoSuch)
+	_, err := fmt.Fprintf(c.stdout, "would take %s (%s, %s used, removed %s) out of the trash as %s\n", v.GetName(),
+		size(v.GetSizeBytes()), size(v.GetUsedBytes()), ago(c.now(), v.GetRemovedAt().AsTime()), or(r.as, v.GetName()))
+	return err
 }
 
 // completeRestore completes the names of removed volumes or, once it is clear that
