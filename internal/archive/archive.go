@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
@@ -17,12 +18,15 @@ type Archive struct {
 	repo    *repository.Repository
 	log     *tail.Reader
 	program string // who writes, as "ballast 1.2.3"
+
+	mu    sync.Mutex // guards opens
+	opens map[tail.Name]*tail.Open
 }
 
 // New returns the archive of an open store and its repository, which stay the
 // caller's to close.
 func New(st store.Store, repo *repository.Repository, program string) *Archive {
-	return &Archive{store: st, repo: repo, log: tail.NewReader(st, repo), program: program}
+	return &Archive{store: st, repo: repo, log: tail.NewReader(st, repo), program: program, opens: map[tail.Name]*tail.Open{}}
 }
 
 // Repository returns the archive's repository.

@@ -33,10 +33,10 @@ func (a *Archive) below(ctx context.Context, w *baseWriter, parent *Base) (below
 	if parent != nil {
 		return a.belowParent(ctx, w, h, parent)
 	}
-	if h.begin != nil && h.begin.empty {
-		return &belowZeros{w: w}, nil
+	if open := h.line.Open; open != nil && open.Origin != nil {
+		return belowOrigin{}, nil
 	}
-	return belowOrigin{}, nil
+	return &belowZeros{w: w}, nil
 }
 
 // admits returns an error for a base that would be on no line.
@@ -130,8 +130,8 @@ func (b *belowImage) fill(ctx context.Context, folder int, ids []repository.ID) 
 	return old.nodes, b.w.fillZeros(ctx, ids)
 }
 
-// belowOrigin is a volume that began as another one was, or as nobody knows: every
-// chunk must come, as one that does not could be anything.
+// belowOrigin is a volume that began as another one was: every chunk must come, as one
+// that does not could be anything.
 type belowOrigin struct{}
 
 func (belowOrigin) whole(int, int) (repository.Node, bool) { return repository.Node{}, false }
@@ -140,7 +140,7 @@ func (belowOrigin) keep(repository.Node, int) {}
 
 func (belowOrigin) fill(_ context.Context, folder int, ids []repository.ID) ([]repository.Node, error) {
 	if i := slices.Index(ids, repository.ID{}); i >= 0 {
-		return nil, fmt.Errorf("chunk %d did not come, and is not known to have begun as zeros: %w", folder*folderChunks+i, ballast.ErrInvalid)
+		return nil, fmt.Errorf("chunk %d did not come, and the volume began as another one: %w", folder*folderChunks+i, ballast.ErrInvalid)
 	}
 	return nil, nil
 }

@@ -36,8 +36,7 @@ type object struct {
 // beginning is a volume before its first record.
 type beginning struct {
 	point  tail.Point
-	empty  bool  // it was all zeros
-	origin *Plan // else: what it was
+	origin *Plan // what it was; nil: all zeros
 	err    error // why its origin cannot be restored; nil: it can
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
+	"github.com/ballast-io/ballast/internal/archive/retention"
 	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/delta"
@@ -54,6 +55,8 @@ type model struct {
 	states  []state // that the archive should have, by LSN
 	pending []state // those of groups
 	bases   []*Base
+	policy  retention.Policy // nil: everything is kept
+	thinned time.Time        // when it was applied last
 }
 
 // state is a volume at one point.
@@ -110,7 +113,10 @@ func (m *model) open() {
 	}
 }
 
-func (m *model) tick() { m.now = m.now.Add(time.Duration(1+m.rng.IntN(3)) * time.Second) }
+// unit is between two flushes, about: an hour is a workload of its own.
+const unit = time.Minute
+
+func (m *model) tick() { m.now = m.now.Add(time.Duration(1+m.rng.IntN(3)) * unit) }
 
 // state returns the present one.
 func (m *model) state() state {
@@ -278,7 +284,29 @@ func (m *model) step() {
 		m.grow()
 	case n < 98:
 		m.open()
+	case m.policy != nil:
+		m.retain()
 	}
+}
+
+// retain applies the policy.
+func (m *model) retain() {
+	m.t.Helper()
+	r, err := m.archive.PlanRetention(m.t.Context(), m.id, m.policy, m.now, nil)
+	m.must(err)
+	m.must(m.archive.Retain(m.t.Context(), r))
+	m.retained(r)
+}
+
+// retained notes what may be gone.
+func (m *model) retained(r *Retention) {
+	m.thinned = m.now
+	m.bases = slices.DeleteFunc(m.bases, func(b *Base) bool { return slices.Contains(r.bases, b.Snapshot) })
+}
+
+// mustHave reports whether the policy keeps a moment.
+func (m *model) mustHave(moment time.Time) bool {
+	return m.thinned.IsZero() || !moment.Before(m.thinned.Add(-m.policy[0].For))
 }
 
 // at returns the state that a restore to a moment should find; nil: it is before all.

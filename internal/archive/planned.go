@@ -57,7 +57,7 @@ func (a *Archive) headersOf(ctx context.Context, plan *Plan) ([]*planned, error)
 
 // readHeader reads one header, and verifies that it is the one that was planned (H2).
 func (a *Archive) readHeader(ctx context.Context, volume ballast.VolumeID, o Object, p *planned) (err error) {
-	p.name = tail.Name{Kind: tail.SegmentKind, Volume: volume, Epoch: o.Epoch, First: o.First, Last: o.Last}.String()
+	p.name = o.name(volume)
 	if o.Front <= 0 || o.Front > maxFront {
 		return fmt.Errorf("%s has a header of %d bytes: %w", p.name, o.Front, ballast.ErrInvalid)
 	}
@@ -72,6 +72,11 @@ func (a *Archive) readHeader(ctx context.Context, volume ballast.VolumeID, o Obj
 		return fmt.Errorf("%s is not what was there when the restore was planned: %w", p.name, ballast.ErrInvalid)
 	}
 	return nil
+}
+
+// name returns the object's name in the store.
+func (o *Object) name(volume ballast.VolumeID) string {
+	return tail.Name{Kind: tail.SegmentKind, Volume: volume, Epoch: o.Epoch, First: o.First, Last: o.Last}.String()
 }
 
 // until returns the last record of the object that counts.

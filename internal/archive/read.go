@@ -189,7 +189,7 @@ func (r *historian) beginning(ctx context.Context, h *History) (*beginning, erro
 		return nil, err
 	}
 	b := &beginning{point: tail.Point{Time: first.Time, Epoch: first.Epoch, Size: first.Spec.Size}}
-	if b.empty = first.Origin == nil; b.empty {
+	if first.Origin == nil {
 		return b, nil
 	}
 	if b.origin, b.err = r.origin(ctx, first.Origin); b.err != nil && !isVerdict(b.err) {
@@ -219,25 +219,34 @@ func (r *historian) firstOpen(ctx context.Context, h *History) (open *tail.Open,
 // readOpen reads the open of an epoch; nil: it is not there, or not the one with this
 // digest. The log says so itself.
 func (a *Archive) readOpen(ctx context.Context, volume ballast.VolumeID, epoch ballast.Epoch, digest tail.Digest) (*tail.Open, error) {
-	name := tail.Name{Kind: tail.OpenKind, Volume: volume, Epoch: epoch}.String()
-	for object, err := range a.store.List(ctx, name) {
-		if err != nil {
-			return nil, err
-		}
-		if object.Name != name || object.Size > tail.MaxDocument {
-			continue
-		}
-		sealed, err := a.store.Get(ctx, name, 0, object.Size)
-		if err != nil {
-			return nil, err
-		}
-		open, got, err := tail.DecodeOpen(sealed, a.repo)
-		if err != nil || got != digest || open.Volume != volume || open.Epoch != epoch {
-			return nil, nil // damaged is as good as missing
-		}
-		return open, nil
+	sealed, err := a.getOpen(ctx, tail.Name{Kind: tail.OpenKind, Volume: volume, Epoch: epoch})
+	if errors.Is(err, ballast.ErrNotFound) || errors.Is(err, ballast.ErrInvalid) {
+		return nil, nil
 	}
-	return nil, nil
+	if err != nil {
+		return nil, err
+	}
+	open, got, err := tail.DecodeOpen(sealed, a.repo)
+	if err != nil || got != digest || open.Volume != volume || open.Epoch != epoch {
+		return nil, nil // damaged is as good as missing
+	}
+	return open, nil
+}
+
+// getOpen reads an open, sealed.
+func (a *Archive) getOpen(ctx context.Context, name tail.Name) ([]byte, error) {
+	for object, err := range a.store.List(ctx, name.String()) {
+		switch {
+		case err != nil:
+			return nil, err
+		case object.Name != name.String():
+		case object.Size > tail.MaxDocument:
+			return nil, fmt.Errorf("%s has %d bytes: %w", name, object.Size, ballast.ErrInvalid)
+		default:
+			return a.store.Get(ctx, object.Name, 0, object.Size)
+		}
+	}
+	return nil, fmt.Errorf("read %s: %w", name, ballast.ErrNotFound)
 }
 
 // origin returns the plan for what a volume began as.
