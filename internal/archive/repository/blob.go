@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/ballast-io/ballast"
 )
@@ -68,6 +69,9 @@ func (r *Repository) loadFrom(ctx context.Context, at location) ([]byte, error) 
 		// must not look like a blob that never was.
 		return nil, &DamageError{File: name, What: "the index names it", Err: errGone}
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && r.isCut(ctx, at) {
+		return nil, &DamageError{File: name, What: fmt.Sprintf("it ends before blob %s in it does", at.id.Short()), Err: err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -76,6 +80,18 @@ func (r *Repository) loadFrom(ctx context.Context, at location) ([]byte, error) 
 		return nil, &DamageError{File: name, What: fmt.Sprintf("blob %s in it", at.id.Short()), Err: err}
 	}
 	return data, nil
+}
+
+// isCut tells a pack that is too short for a blob from an answer that was cut: only
+// the latter may come whole the next time.
+func (r *Repository) isCut(ctx context.Context, at location) bool {
+	for object, err := range r.store.List(ctx, packFileName(at.pack)) {
+		if err != nil {
+			return false
+		}
+		return object.Size < int64(at.offset)+int64(at.length)
+	}
+	return false
 }
 
 // openBlob unseals, decompresses and verifies a blob (A2). It may use sealed's memory.

@@ -23,7 +23,7 @@ const checkParallel = 2
 // A Problem is damage that a check found, in words for people.
 type Problem struct {
 	What      string // is damaged, and how
-	Snapshots []ID   // cannot be restored whole
+	Snapshots []ID   // may not be restored whole
 	Advice    string // what to do, and to type
 }
 
@@ -33,9 +33,9 @@ func (p *Problem) Error() string {
 	for _, id := range p.Snapshots {
 		touched = append(touched, id.Short())
 	}
-	where := "no snapshot needs it"
+	where := "it touches no snapshot"
 	if len(touched) > 0 {
-		where = "snapshots that cannot be restored whole: " + strings.Join(touched, ", ")
+		where = "it touches snapshots " + strings.Join(touched, ", ")
 	}
 	return p.What + "; " + where + "; " + p.Advice
 }

@@ -28,6 +28,8 @@ func (c *checker) visitTree(id ID, t Tree, err error) error {
 		c.blame(id, c.treeProblem(id, err)...)
 		return nil
 	}
+	numbers, _ := c.blobProblems(blobID{TreeBlob, id}) // it was read, from a pack that is not whole
+	c.blame(id, numbers...)
 	for _, n := range t.Nodes {
 		missing := 0
 		for _, blob := range n.Content {

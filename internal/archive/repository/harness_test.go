@@ -24,6 +24,7 @@ func newTestRepository(t testing.TB) (*Repository, *memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.target = 256 << 10 // so that little data make many packs
 	return r, m
 }
 
@@ -34,7 +35,7 @@ func (r *Repository) again(t testing.TB, m *memory) *Repository {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other.key, other.cost = r.key, cheap
+	other.key, other.cost, other.target = r.key, cheap, r.target
 	return other
 }
 
@@ -128,8 +129,8 @@ func someFiles(seed uint64) map[string][]byte {
 		"file00": {},
 		"file01": []byte("x"),
 		"file02": mixed(rng, 100_000),
-		"file03": make([]byte, 3<<20),
-		"file04": mixed(rng, 5<<20+17),
+		"file03": make([]byte, 300_000),
+		"file04": mixed(rng, 500_017),
 	}
 }
 

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"maps"
@@ -74,7 +75,7 @@ func (m *memory) Get(ctx context.Context, name string, off, n int64) (data []byt
 			n = int64(len(all)) - off
 		}
 		if off < 0 || n < 0 || off+n > int64(len(all)) {
-			return fmt.Errorf("get %s: %d bytes from %d on: it has %d", name, n, off, len(all))
+			return fmt.Errorf("get %s: %d bytes from %d on of %d: %w", name, n, off, len(all), io.ErrUnexpectedEOF)
 		}
 		data = slices.Clone(all[off : off+n])
 		return nil

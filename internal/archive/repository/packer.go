@@ -19,8 +19,9 @@ func (p *packer) add(b packBlob, sealed []byte) {
 	p.data = append(p.data, sealed...)
 }
 
-func (p *packer) full() bool {
-	return len(p.data) >= packTarget || len(p.blobs) >= maxPackBlobs
+// full reports whether the pack has reached its target size in bytes.
+func (p *packer) full(target int) bool {
+	return len(p.data) >= target || len(p.blobs) >= maxPackBlobs
 }
 
 // finish appends the header, and returns the pack.

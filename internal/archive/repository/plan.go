@@ -11,15 +11,15 @@ import (
 
 // When packs are rewritten.
 const (
-	maxUnusedPercent = 5              // of what is kept may be of no use
-	smallPack        = packTarget / 2 // bytes; smaller packs are put together
-	enoughSmall      = 10             // once there are so many of one type
+	maxUnusedPercent = 5  // of what is kept may be of no use
+	enoughSmall      = 10 // packs of one type that are half full at most are put together
 )
 
 // PrunePlan is what a prune will do. It holds for the repository as it was seen: one
 // that changed since is planned anew.
 type PrunePlan struct {
 	seen      state
+	small     int64 // bytes of a pack that is half full
 	snapshots int
 	used      int64 // bytes in packs that snapshots refer to
 	kept      int64 // bytes of packs that stay
@@ -87,7 +87,7 @@ func (r *Repository) plan(ctx context.Context, report func(Progress)) (*PrunePla
 	if err != nil {
 		return nil, err
 	}
-	p := &PrunePlan{seen: seen, snapshots: len(snapshots), indexes: sortedIDs(seen.indexes)}
+	p := &PrunePlan{seen: seen, small: int64(r.target / 2), snapshots: len(snapshots), indexes: sortedIDs(seen.indexes)}
 	if err := p.sort(fresh.index.contents(), used); err != nil {
 		return nil, fmt.Errorf("%w; nothing was deleted: type ballast archive check", err)
 	}
@@ -214,14 +214,14 @@ func (w *rewritten) must() bool {
 func (p *PrunePlan) choose(packs []rewritten) {
 	small := [2]int{}
 	for i := range packs {
-		if packs[i].size < smallPack {
+		if packs[i].size < p.small {
 			small[packs[i].all[0].typ]++
 		}
 	}
 	var rest []rewritten
 	for i := range packs {
 		w := &packs[i]
-		if w.must() || (w.size < smallPack && small[w.all[0].typ] >= enoughSmall) {
+		if w.must() || (w.size < p.small && small[w.all[0].typ] >= enoughSmall) {
 			p.rewrite = append(p.rewrite, *w)
 			continue
 		}

@@ -155,7 +155,7 @@ func (c *copier) add(ctx context.Context, b packBlob, sealed []byte) error {
 		c.open[b.typ] = p
 	}
 	p.add(b, sealed)
-	if !p.full() {
+	if !p.full(c.r.target) {
 		return nil
 	}
 	return c.put(ctx, b.typ)

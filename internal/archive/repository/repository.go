@@ -25,6 +25,7 @@ type Repository struct {
 	index  *index
 	pool   *buffers
 	cost   scryptCost // of keys that are added
+	target int        // bytes of a full pack
 
 	snapshots snapshotCache
 
@@ -99,7 +100,7 @@ func newRepository(st store.Store, master secret, c config) (*Repository, error)
 		return nil, err
 	}
 	return &Repository{
-		store: st, config: c, master: master, sealer: s, codec: codec, cost: defaultCost,
+		store: st, config: c, master: master, sealer: s, codec: codec, cost: defaultCost, target: packTarget,
 		index: newIndex(), pool: newBuffers(),
 		held: map[*Lock]ID{}, since: map[ID]time.Time{},
 	}, nil
@@ -109,7 +110,7 @@ func newRepository(st store.Store, master secret, c config) (*Repository, error)
 func (r *Repository) fresh() *Repository {
 	return &Repository{
 		store: r.store, config: r.config, master: r.master, sealer: r.sealer, codec: r.codec,
-		cost: r.cost, pool: r.pool, index: newIndex(),
+		cost: r.cost, target: r.target, pool: r.pool, index: newIndex(),
 		held: map[*Lock]ID{}, since: map[ID]time.Time{},
 	}
 }

@@ -100,7 +100,7 @@ func (w *Writer) add(ctx context.Context, b packBlob, sealed []byte) error {
 		p = w.newPackerLocked(b.typ)
 	}
 	p.add(b, sealed)
-	if !p.full() {
+	if !p.full(w.r.target) {
 		return nil
 	}
 	w.open[b.typ] = nil
@@ -110,7 +110,7 @@ func (w *Writer) add(ctx context.Context, b packBlob, sealed []byte) error {
 func (w *Writer) newPackerLocked(t Type) *packer {
 	p := &packer{}
 	if t == DataBlob {
-		p.data = take(w.r.pool.packs, packTarget+(3<<20)/2)
+		p.data = take(w.r.pool.packs, w.r.target+w.r.target/10)
 	}
 	w.open[t] = p
 	return p
