@@ -70,9 +70,6 @@ func ParseName(name string) Name {
 	case inEpoch:
 		n = n.parseInEpoch(folder, file)
 	}
-	if n.Kind != Other && n.String() != name { // the same number in other letters
-		return Name{Volume: n.Volume}
-	}
 	return n
 }
 
@@ -98,8 +95,9 @@ func (n Name) parseInEpoch(folder, file string) Name {
 	return n
 }
 
+// parseHex reads what %016x wrote, and no other spelling of the number.
 func parseHex(s string) (n uint64, ok bool) {
-	if len(s) != 16 {
+	if len(s) != 16 || strings.ContainsAny(s, "ABCDEF") {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s, 16, 64)

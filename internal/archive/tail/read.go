@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 
@@ -80,9 +81,7 @@ func (r *Reader) find(ctx context.Context, volume ballast.VolumeID, from ballast
 		found = append(found, Found{Name: obj.Name, Size: obj.Size})
 	}
 	// Heads first: one that is read long after the listing may name what is not in it.
-	slices.SortStableFunc(found, func(a, b Found) int {
-		return cmp.Compare(ParseName(b.Name).Kind, ParseName(a.Name).Kind)
-	})
+	slices.SortStableFunc(found, func(a, b Found) int { return -cmp.Compare(path.Base(a.Name), path.Base(b.Name)) })
 	gone := make([]bool, len(found))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)

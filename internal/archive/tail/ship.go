@@ -251,6 +251,21 @@ func (s *Shipper) advance(name string, h *Header) {
 	s.shipped = append(s.shipped, name)
 }
 
+// Settle does what an error left of the last shipment, for a volume that has no more to ship.
+// Where nothing is left it makes no request (T6).
+func (s *Shipper) Settle(ctx context.Context) error {
+	if s.state.Fenced {
+		return fmt.Errorf("settle the tail of %s: %w", s.Volume, ErrFenced)
+	}
+	if s.state.Nonce == "" {
+		return nil // it has shipped nothing
+	}
+	if err := s.settle(ctx); err != nil {
+		return fmt.Errorf("settle the tail of %s: %w", s.Volume, err)
+	}
+	return nil
+}
+
 // settle does what is left of the last shipment: head, then state.
 func (s *Shipper) settle(ctx context.Context) error {
 	if s.unheaded {

@@ -87,7 +87,9 @@ func TestCrashBetweenSteps(t *testing.T) {
 	} {
 		t.Run(loss.name, func(t *testing.T) {
 			for _, f := range []fault{refused, unheard, delayed} {
-				for call := 1; crashAt(t, f, call, loss.state); call++ {
+				call := 1
+				for crashAt(t, f, call, loss.state) {
+					call++
 				}
 			}
 		})
@@ -195,7 +197,7 @@ func takeOver(t *testing.T, c *copyOf, name string, epoch ballast.Epoch) *copyOf
 	t.Helper()
 	l := mustLoad(t, c.store.clone(), c.sealer, c.volume, 0)
 	b := newCopy(uint64(epoch), c.store)
-	b.name, b.epoch, b.sealer = name, epoch, c.sealer
+	b.name, b.epoch, b.sealer, b.volume = name, epoch, c.sealer, c.volume
 	b.log = append(b.log, c.log[:l.Tip().LSN]...)
 	var err error
 	if b.shipper, err = Resume(t.Context(), b.config(), nil); err != nil {

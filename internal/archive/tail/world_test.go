@@ -209,7 +209,7 @@ func (c *copyOf) since(after ballast.LSN) *delta.Delta {
 	d := &delta.Delta{Volume: c.volume, Epoch: c.epoch, After: after}
 	for at := after; at < last; {
 		end := at + 1
-		for end < last && !(c.log[end-1].flush && c.rng.IntN(2) == 0) {
+		for end < last && (!c.log[end-1].flush || c.rng.IntN(2) == 0) {
 			end++
 		}
 		d.Groups = append(d.Groups, c.group(at, end))
@@ -257,6 +257,10 @@ func (c *copyOf) step(ctx context.Context) (err error) {
 	}
 	d := c.since(c.shipper.State().Last)
 	if d == nil {
+		if err := c.shipper.Settle(ctx); err != nil {
+			return err
+		}
+		c.acked = c.shipper.State().Last
 		return nil
 	}
 	if err := c.shipper.Ship(ctx, d); err != nil {
