@@ -30,6 +30,9 @@ type Rule struct {
 	// Clock is by how much the store's clock is wrong: it refuses requests that were
 	// signed at another time than it has, as a real one does.
 	Clock time.Duration
+	// Unconditional makes a store that does not know If-None-Match, and carries out the
+	// request whatever it says.
+	Unconditional bool
 }
 
 // Always follows one rule.

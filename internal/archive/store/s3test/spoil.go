@@ -59,17 +59,21 @@ func isSkewed(r *http.Request, clock time.Duration) bool {
 	return err != nil || at.Sub(time.Now().Add(clock)).Abs() > maxSkew
 }
 
-// resigning passes requests on. A server with a wrong clock cannot be had, so what was signed
-// for its time is signed again for the right one.
+// resigning passes requests on. A server with a wrong clock, or an old one, cannot be had, so
+// requests are made what a good one understands, and signed again.
 type resigning struct{ next http.RoundTripper }
 
 func (s resigning) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	if ruleOf(ctx).Clock == 0 {
+	rule := ruleOf(ctx)
+	if rule.Clock == 0 && !rule.Unconditional {
 		return s.next.RoundTrip(r)
 	}
 	r = r.Clone(ctx)
 	r.Header.Del("Authorization")
+	if rule.Unconditional {
+		r.Header.Del("If-None-Match")
+	}
 	keys := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}
 	err := v4.NewSigner().SignHTTP(ctx, keys, r, r.Header.Get("X-Amz-Content-Sha256"), "s3", region, time.Now(),
 		func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
