@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,9 @@ there is.`,
 	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask before restoring in place")
 	jsonFlag(cmd, &r.asJSON)
 	complete(cmd, "at", []string{"now", "5m ago", "1h ago"})
+	if err := cmd.RegisterFlagCompletionFunc("snapshot", c.completeSnapshots); err != nil {
+		panic(err) // the option does not exist: a mistake in this program
+	}
 	return cmd
 }
 
@@ -138,4 +142,24 @@ func (c *cli) completeRestore(r *restoration) cobra.CompletionFunc {
 		fromArchive := r.at != "" || r.snapshot != "" || r.inPlace
 		return c.completeVolumes(1, !fromArchive)(cmd, args, word)
 	}
+}
+
+// completeSnapshots completes the ids and tags of a volume's snapshots, the newest
+// first.
+func (c *cli) completeSnapshots(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	if len(args) == 0 {
+		return nil, directive
+	}
+	h, err := ask(cmd.Context(), completeLimit, c.agent().volumes.History, &ballastv1.HistoryRequest{Name: args[0]})
+	if err != nil {
+		return nil, directive
+	}
+	var words []string
+	for _, s := range slices.Backward(h.GetSnapshots()) {
+		for _, word := range append([]string{shortID(s.GetId())}, s.GetTags()...) {
+			words = append(words, word+"\t"+c.clock(s.GetPoint().GetTime()))
+		}
+	}
+	return words, directive
 }
