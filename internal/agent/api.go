@@ -26,6 +26,8 @@ func (n *node) handler() http.Handler {
 	limit := connect.WithReadMaxBytes(maxRequest)
 	mux.Handle(ballastv1connect.NewVolumeServiceHandler(volumeService{node: n}, limit))
 	mux.Handle(ballastv1connect.NewNodeServiceHandler(nodeService{node: n}, limit))
+	mux.Handle(ballastv1connect.NewArchiveServiceHandler(archiveService{node: n}, limit))
+	mux.HandleFunc("GET /chunks/{volume}/{chunk}", n.serveChunk)
 	mux.Handle("GET /metrics", n.metricsHandler())
 	return http.MaxBytesHandler(mux, maxRequest)
 }
@@ -33,6 +35,7 @@ func (n *node) handler() http.Handler {
 func (n *node) metricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{n}, n.meters.attachWait, n.meters.attachFailures, n.meters.engineDeaths,
+		n.meters.shippedBytes, n.meters.shipFailures, n.meters.fetchedBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }

@@ -43,7 +43,7 @@ type baseFacts struct {
 func baseDue(f baseFacts) (reason string) {
 	a := f.state
 	switch {
-	case f.hydrating || f.running || f.now.Before(f.retryAt):
+	case f.hydrating || f.running || f.now.Before(f.retryAt) || a.LSN == 0:
 		return ""
 	case !a.HasBase:
 		return "there is none yet"

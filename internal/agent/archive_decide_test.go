@@ -41,6 +41,7 @@ func TestBaseDue(t *testing.T) {
 		due    bool
 	}{
 		{"nothing to gain", func(*baseFacts) {}, false},
+		{"nothing was ever written", func(f *baseFacts) { f.state = archiveState{} }, false},
 		{"none yet", func(f *baseFacts) { f.state = archiveState{LSN: 3} }, true},
 		{"none yet, and parts are in the archive alone", func(f *baseFacts) { f.state, f.hydrating = archiveState{LSN: 3}, true }, false},
 		{"one runs", func(f *baseFacts) { f.state, f.running = archiveState{LSN: 3}, true }, false},
@@ -49,7 +50,7 @@ func TestBaseDue(t *testing.T) {
 		{"an hour without a change", func(f *baseFacts) { f.state.BaseTime, f.state.LSN = now.Add(-time.Hour), 10 }, false},
 		{"many objects", func(f *baseFacts) { f.state.TailObjects = maxTailObjects }, true},
 		{"a gap", func(f *baseFacts) { f.state = f.state.withGap(now) }, true},
-		{"a gap that was closed", func(f *baseFacts) { f.state = f.state.withGap(now).withBase(15, now, 0, 0) }, false},
+		{"a gap that was closed", func(f *baseFacts) { f.state = f.state.withGap(now).withBase("b", 15, now, 0, 0) }, false},
 		{"as much tail as changed", func(f *baseFacts) { f.state.TailBytes = 1 << 30 }, false},
 		{"much more tail than changed", func(f *baseFacts) { f.state.TailBytes = 2 << 30 }, true},
 		{"little changed, over and over", func(f *baseFacts) { f.touched, f.state.TailBytes = 1<<20, minTailBytes }, true},
@@ -146,7 +147,7 @@ func TestAcceptRestored(t *testing.T) {
 func TestArchiveState(t *testing.T) {
 	at := func(minute int) time.Time { return time.Date(2026, 11, 21, 10, minute, 0, 0, time.UTC) }
 	var a archiveState
-	a = a.withShipment(1, 10, at(1), 100).withShipment(1, 20, time.Time{}, 50)
+	a = a.withShipment(10, at(1), 100).withShipment(20, time.Time{}, 50)
 	if a.LSN != 20 || !a.Until.Equal(at(1)) || a.TailBytes != 150 || a.TailObjects != 2 {
 		t.Errorf("after two shipments: %+v", a)
 	}
@@ -155,14 +156,14 @@ func TestArchiveState(t *testing.T) {
 		t.Errorf("after a gap: %+v; want one that is open, and the original as it was", b)
 	}
 	// What was shipped while the snapshot was read is behind it.
-	c := b.withBase(30, at(4), 100, 1)
+	c := b.withBase("b", 30, at(4), 100, 1)
 	if c.open() || b.open() == false || c.TailBytes != 50 || c.TailObjects != 1 || !c.Until.Equal(at(4)) {
 		t.Errorf("after a base snapshot: %+v", c)
 	}
 }
 
 func FuzzDecodeArchiveState(f *testing.F) {
-	f.Add([]byte(`{"version":1,"epoch":3,"lsn":7,"tail_bytes":9,"tail_objects":1,"gaps":[{"from":"2026-01-02T03:04:05Z"}]}`))
+	f.Add([]byte(`{"version":1,"tail":{"epoch":3,"last":7},"lsn":7,"tail_bytes":9,"tail_objects":1,"gaps":[{"from":"2026-01-02T03:04:05Z"}]}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"version":1,"tail_bytes":-1}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

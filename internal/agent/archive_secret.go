@@ -38,15 +38,18 @@ func (n *node) password(ctx context.Context) ([]byte, error) {
 	return nil, errNoPassword
 }
 
-// makePassword makes the password of the archive in the data folder, unless there is
-// one. The archive is made after it: of a password that nobody keeps there is none.
+// hasPassword reports whether the node's own password was made.
+func (n *node) hasPassword() (bool, error) {
+	_, err := os.Lstat(n.path(archiveKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// makePassword makes the password of the archive in the data folder. The archive is
+// made after it: of one whose password nobody keeps there is none.
 func (n *node) makePassword() error {
-	if !n.cfg.makesPassword() {
-		return nil
-	}
-	if _, err := os.Lstat(n.path(archiveKeyFile)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails, says its documentation
 	text := base64.RawURLEncoding.EncodeToString(raw[:]) + "\n"

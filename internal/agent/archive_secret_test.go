@@ -96,11 +96,11 @@ func TestOwnPassword(t *testing.T) {
 	if st, err := os.Stat(n.cfg.passwordFile()); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v; want a file for its owner alone", st.Mode(), err)
 	}
-	if err := n.makePassword(); err != nil {
-		t.Fatal(err)
+	if made, err := n.hasPassword(); err != nil || !made {
+		t.Errorf("made: %t, %v; want it there", made, err)
 	}
 	if again, err := n.password(t.Context()); err != nil || !bytes.Equal(again, first) {
-		t.Errorf("made again: %v; want the same", err)
+		t.Errorf("read again: %v; want the same", err)
 	}
 }
 

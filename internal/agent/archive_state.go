@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -22,21 +23,26 @@ const (
 // volume. It is a copy of what the archive says: one that is lost or old costs a few
 // requests, and nothing else.
 type archiveState struct {
-	Version int           `json:"version"`
-	Epoch   ballast.Epoch `json:"epoch"` // of the last record that is archived
-	LSN     ballast.LSN   `json:"lsn"`
-	Until   time.Time     `json:"until,omitzero"` // the newest point in the archive
+	Version    int         `json:"version"`
+	Repository string      `json:"repository,omitempty"` // whose archive this is about
+	Tail       *tail.State `json:"tail,omitempty"`       // of the writer; nil: to be found in the archive
+	LSN        ballast.LSN `json:"lsn"`                  // up to here records are archived, or were given up
+	Until      time.Time   `json:"until,omitzero"`       // the newest point in the archive
 
-	BaseLSN  ballast.LSN `json:"base_lsn"` // of the newest base snapshot
-	BaseTime time.Time   `json:"base_time,omitzero"`
 	HasBase  bool        `json:"has_base,omitempty"`
+	BaseID   string      `json:"base_id,omitempty"` // of the newest base snapshot, which the next one builds upon
+	BaseLSN  ballast.LSN `json:"base_lsn"`
+	BaseTime time.Time   `json:"base_time,omitzero"`
 
-	TailBytes   int64 `json:"tail_bytes"`   // shipped since the base snapshot
-	TailObjects int   `json:"tail_objects"` // shipped since the base snapshot
+	TailBytes   int64 `json:"tail_bytes"`   // shipped since the base snapshot, before compression
+	TailObjects int   `json:"tail_objects"` // likewise
 
-	Gaps    []gap `json:"gaps,omitempty"`
-	Removed bool  `json:"removed,omitempty"` // the archive was told that the volume was removed
+	Gaps []gap `json:"gaps,omitempty"`
 }
+
+// fenced reports whether somebody else has continued the history: nothing is archived
+// from here any more.
+func (a archiveState) fenced() bool { return a.Tail != nil && a.Tail.Fenced }
 
 // gap is a stretch of time that the archive could not keep.
 type gap struct {
@@ -58,8 +64,8 @@ func (a archiveState) withGap(from time.Time) archiveState {
 }
 
 // withShipment notes an object of the tail.
-func (a archiveState) withShipment(epoch ballast.Epoch, last ballast.LSN, until time.Time, bytes int64) archiveState {
-	a.Epoch, a.LSN = epoch, last
+func (a archiveState) withShipment(last ballast.LSN, until time.Time, bytes int64) archiveState {
+	a.LSN = max(a.LSN, last)
 	if !until.IsZero() {
 		a.Until = until
 	}
@@ -69,8 +75,9 @@ func (a archiveState) withShipment(epoch ballast.Epoch, last ballast.LSN, until 
 }
 
 // withBase notes a base snapshot of the volume at lsn, which closes an open gap.
-func (a archiveState) withBase(lsn ballast.LSN, at time.Time, tailBytes int64, tailObjects int) archiveState {
-	a.HasBase, a.BaseLSN, a.BaseTime = true, lsn, at
+// What was shipped before the snapshot began is no longer needed with it.
+func (a archiveState) withBase(id string, lsn ballast.LSN, at time.Time, tailBytes int64, tailObjects int) archiveState {
+	a.HasBase, a.BaseID, a.BaseLSN, a.BaseTime = true, id, lsn, at
 	a.TailBytes, a.TailObjects = max(0, a.TailBytes-tailBytes), max(0, a.TailObjects-tailObjects)
 	if a.open() {
 		a.Gaps = append([]gap(nil), a.Gaps...)

@@ -145,6 +145,7 @@ func (n *node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 		return "", err
 	}
 	s.setAttached(a)
+	n.startShipping(s, a)
 	n.watchEngine(ctx, s, a) // whoever asks next is told what the engine says
 	n.health.clear(s.id, condEngineFailed, condEngineSilent, condEngineError, condStillMounted, condStaleHolders)
 	n.log.Info("attached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "device", a.loop, "mountpoint", a.mountpoint)

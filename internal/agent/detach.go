@@ -123,6 +123,7 @@ func (n *node) unmount(ctx context.Context, s *slot) error {
 	a.partial = true
 	err := n.devices.Detach(ctx, a.deviceFile)
 	if err == nil {
+		n.shipLast(ctx, s, a)
 		err = n.stopEngine(ctx, a)
 	} else if ctx.Err() != nil {
 		err = errors.Join(err, n.killEngine(ctx, a))
@@ -142,9 +143,7 @@ func (n *node) unmount(ctx context.Context, s *slot) error {
 // still names this node harms nobody: tidying up tells it again.
 func (n *node) giveUp(ctx context.Context, s *slot, a *attachment) {
 	s.setAttached(nil)
-	if a.engine != nil {
-		_ = a.engine.Close() // only forgets it
-	}
+	n.endShipping(s, a)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordBudget)
 	defer cancel()
 	if _, err := n.records.Release(ctx, s.id, a.record.Epoch); err != nil {
@@ -173,6 +172,37 @@ func (n *node) killEngine(ctx context.Context, a *attachment) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
 	defer cancel()
 	return errors.Join(a.engine.Kill(), n.devices.Sweep(ctx, a.deviceFile))
+}
+
+// shipLast brings the end of the log into the archive, where that is a matter of a moment:
+// Docker waits. What does not get there stays in the log for the next attach.
+func (n *node) shipLast(ctx context.Context, s *slot, a *attachment) {
+	w := s.archiver()
+	if w == nil || !w.isWell() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastTail)
+	defer cancel()
+	if err := w.flush(ctx); err != nil {
+		n.log.Info("the end of the volume's log is not archived yet; it is kept for the next attach", "volume", a.record.Name, "error", err)
+	}
+}
+
+// endShipping ends the archiving of an attachment, and forgets its engine. A store that
+// hangs keeps nobody waiting.
+func (n *node) endShipping(s *slot, a *attachment) {
+	w := s.archiver()
+	s.setArchiver(nil)
+	forget := func() {
+		if a.engine != nil {
+			_ = a.engine.Close() // only forgets it
+		}
+	}
+	if w == nil || w.end(lastTail) {
+		forget()
+		return
+	}
+	n.do(func(context.Context) { <-w.done; forget() })
 }
 
 // takeDown takes back an attach that failed half way.

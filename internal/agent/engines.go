@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/delta"
 	"github.com/ballast-io/ballast/internal/engine"
 )
 
@@ -13,7 +15,10 @@ type processEngines struct{ cfg Config }
 
 // Spawn implements engines.
 func (p processEngines) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error) {
-	c, err := engine.Spawn(ctx, engine.Config{Dir: dir, Epoch: epoch, LogCapacity: p.cfg.LogCapacity, Executable: p.cfg.Executable})
+	c, err := engine.Spawn(ctx, engine.Config{
+		Dir: dir, Epoch: epoch, LogCapacity: p.cfg.LogCapacity, Executable: p.cfg.Executable,
+		Queue: p.cfg.ArchiveQueue, Agent: filepath.Join(p.cfg.DataDir, socketName),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +40,26 @@ type engineProcess struct{ *engine.Client }
 func (e engineProcess) Status(ctx context.Context) (engine.Status, error) {
 	status, err := e.Client.Status(ctx)
 	return status, sayGone(err)
+}
+
+// Changes implements process.
+func (e engineProcess) Changes(ctx context.Context, after ballast.LSN, limit int64) (*delta.Delta, error) {
+	d, err := e.Client.Changes(ctx, after, limit)
+	return d, sayGone(err)
+}
+
+// Archived implements process.
+func (e engineProcess) Archived(ctx context.Context, lsn ballast.LSN) error {
+	return sayGone(e.Client.Archived(ctx, lsn))
+}
+
+// Snapshot implements process.
+func (e engineProcess) Snapshot(ctx context.Context, since ballast.LSN) (snapshot, error) {
+	s, err := e.Client.Snapshot(ctx, since)
+	if err != nil {
+		return nil, sayGone(err)
+	}
+	return s, nil
 }
 
 // sayGone says in this package's words that an engine has ended.

@@ -28,6 +28,7 @@ type machine struct {
 	hang    map[string]chan struct{} // step → hangs until closed or its context ends
 	steps   []string
 	used    map[string]bool // by containers; nil: docker does not answer
+	disks   map[string]*fakeDisk
 }
 
 type fakeEngine struct {
@@ -37,6 +38,7 @@ type fakeEngine struct {
 	size  int64
 	dead  bool
 	bad   string
+	disk  *fakeDisk
 }
 
 type fakeDevice struct {
@@ -46,7 +48,7 @@ type fakeDevice struct {
 }
 
 func newMachine() *machine {
-	return &machine{engines: map[string]*fakeEngine{}, devices: map[string]*fakeDevice{}, fail: map[string]error{}, hang: map[string]chan struct{}{}}
+	return &machine{engines: map[string]*fakeEngine{}, devices: map[string]*fakeDevice{}, disks: map[string]*fakeDisk{}, fail: map[string]error{}, hang: map[string]chan struct{}{}}
 }
 
 // step notes a step and waits or fails as the test wants it.
@@ -95,7 +97,8 @@ func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (p
 	if m.devices[filepath.Join(dir, deviceName)] != nil {
 		return nil, fmt.Errorf("an engine is started over the remains of another on %s", dir)
 	}
-	e := &fakeEngine{m: m, dir: dir, epoch: epoch, size: ballast.DefaultVolumeSize}
+	e := &fakeEngine{m: m, dir: dir, epoch: epoch, size: ballast.DefaultVolumeSize, disk: m.diskLocked(dir)}
+	e.disk.epoch = epoch
 	m.engines[dir] = e
 	return e, nil
 }
@@ -121,7 +124,9 @@ func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
 	if e.dead {
 		return engine.Status{}, errEngineGone
 	}
-	return engine.Status{PID: 1, Epoch: e.epoch, Size: e.size, Error: e.bad}, nil
+	st := e.disk.status()
+	st.PID, st.Epoch, st.Size, st.Error = 1, e.epoch, e.size, e.bad
+	return st, nil
 }
 
 func (e *fakeEngine) Resize(ctx context.Context, size int64) error {
@@ -251,6 +256,11 @@ func (m *machine) left() (found []string) {
 func testNode(t *testing.T, m *machine, dir string) (n *node, stop func()) {
 	t.Helper()
 	n, run := idleNode(t, m, dir)
+	return n, runNode(t, run)
+}
+
+// runNode runs a node until the result is called, or the test ends.
+func runNode(t *testing.T, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
@@ -264,14 +274,21 @@ func testNode(t *testing.T, m *machine, dir string) (n *node, stop func()) {
 		})
 	}
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 // idleNode makes a node that does not run yet.
 func idleNode(t *testing.T, m *machine, dir string) (*node, func(context.Context) error) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	cfg, err := Config{DataDir: dir, Node: "n1", TrashKeep: time.Hour, Log: log}.withDefaults()
+	n := newTestNode(t, m, Config{DataDir: dir, Archive: NoArchive})
+	return n, n.Run
+}
+
+func newTestNode(t *testing.T, m *machine, cfg Config) *node {
+	t.Helper()
+	dir, log := cfg.DataDir, slog.New(slog.NewTextHandler(t.Output(), nil))
+	cfg.Node, cfg.TrashKeep, cfg.Log = "n1", time.Hour, log
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +305,7 @@ func idleNode(t *testing.T, m *machine, dir string) (*node, func(context.Context
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n, n.Run
+	return n
 }
 
 // eventually waits for something that happens by itself.

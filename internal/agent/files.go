@@ -56,12 +56,14 @@ func (n *node) wipe(s *slot) error {
 
 // removeFiles deletes all that a volume has on this node. Its folder's name is an
 // id that was checked when its record was read.
-func (n *node) removeFiles(s *slot) error {
+func (n *node) removeFiles(s *slot) error { return n.removeFolder(s.dir) }
+
+func (n *node) removeFolder(dir string) error {
 	root, err := os.OpenRoot(n.cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("delete volume's files: %w", err)
 	}
-	err = errors.Join(root.RemoveAll(s.dir), root.Close())
+	err = errors.Join(root.RemoveAll(dir), root.Close())
 	if err != nil {
 		return fmt.Errorf("delete volume's files: %w", err)
 	}

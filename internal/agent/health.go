@@ -19,6 +19,14 @@ const (
 	condStillMounted = "still-mounted"
 	condStaleHolders = "stale-holders"
 	condNotGrown     = "not-grown"
+
+	condArchive      = "archive-unavailable"
+	condArchiveLocal = "archive-local"
+	condBehind       = "archive-behind"
+	condFenced       = "archive-fenced"
+	condGap          = "archive-gap"
+	condNotVerified  = "archive-not-verified"
+	condHydration    = "hydration-waits"
 )
 
 // condition is something an operator should know or act on.

@@ -31,11 +31,17 @@ type volumeView struct {
 	status     engine.Status // zero when no engine has answered yet
 	usedBytes  int64
 	conditions []condition
+	archive    *archiveView // nil where the volume is not archived
+
+	hydrationRate int64 // bytes per second, lately
 }
 
 // look puts together what is known of a volume, from memory alone (A5).
 func (n *node) look(rec cluster.Record) volumeView {
 	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID)}
+	if n.cfg.archives() && isArchived(rec.Spec.Class) {
+		v.archive = &archiveView{}
+	}
 	if s := n.peek(rec.ID); s != nil {
 		s.describe(&v)
 	}
@@ -48,7 +54,10 @@ func (n *node) look(rec cluster.Record) volumeView {
 func (s *slot) describe(v *volumeView) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v.usedBytes = s.usedBytes
+	v.usedBytes, v.hydrationRate = s.usedBytes, s.arrival.rate()
+	if v.archive != nil {
+		s.describeArchive(v.archive)
+	}
 	for _, holder := range s.state.names() {
 		for range s.state.Holders[holder].Count {
 			v.holders = append(v.holders, holder)

@@ -27,7 +27,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir, err := template(); err == nil {
+			_ = os.RemoveAll(dir) // a folder for temporary files
+		}
+		os.Exit(code)
+	}))
 }
 
 func runAs(what string, args []string) error {
@@ -35,7 +40,11 @@ func runAs(what string, args []string) error {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if what == "agent" {
-		return Run(ctx, Config{DataDir: args[0], Node: "n1", TrashKeep: time.Hour, LogCapacity: 256 << 20, Log: log})
+		cfg := Config{DataDir: args[0], Node: "n1", TrashKeep: time.Hour, LogCapacity: 256 << 20, ArchiveInterval: time.Second, Log: log}
+		if len(args) > 1 {
+			cfg.Archive, cfg.ArchivePasswordFile = args[1], args[2]
+		}
+		return Run(ctx, cfg)
 	}
 	flags := map[string]string{}
 	for i := 0; i+1 < len(args); i += 2 {
@@ -49,5 +58,11 @@ func runAs(what string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return engine.Run(ctx, engine.Config{Dir: flags["--dir"], Epoch: ballast.Epoch(epoch), LogCapacity: capacity, Log: log})
+	queue, err := strconv.ParseInt(flags["--queue"], 10, 64)
+	if err != nil {
+		return err
+	}
+	return engine.Run(ctx, engine.Config{
+		Dir: flags["--dir"], Epoch: ballast.Epoch(epoch), LogCapacity: capacity, Queue: queue, Agent: flags["--agent"], Log: log,
+	})
 }

@@ -34,8 +34,14 @@ type node struct {
 	work    chan func(context.Context) // to be done in goroutines of Run
 	ended   chan struct{}              // closed when Run takes no more work
 
-	mu    sync.Mutex // guards slots; never held across I/O
-	slots map[ballast.VolumeID]*slot
+	vault   *vault
+	sources *sources
+	basing  chan struct{} // has room for the one who takes a base snapshot
+
+	mu       sync.Mutex // guards everything below; never held across I/O
+	slots    map[ballast.VolumeID]*slot
+	making   map[ballast.VolumeID]bool // their files are there, and their records not yet
+	verified verifications
 }
 
 func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d devices, c containers) (*node, error) {
@@ -43,7 +49,7 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 	if err != nil {
 		return nil, fmt.Errorf("start agent: find out this boot of the machine: %w", err)
 	}
-	return &node{
+	n := &node{
 		cfg: cfg, log: cfg.Log, records: records, engines: e, devices: d, docker: c, disk: disk,
 		boot:    strings.TrimSpace(string(boot)),
 		started: time.Now(),
@@ -53,8 +59,13 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		adopted: make(chan struct{}),
 		work:    make(chan func(context.Context)),
 		ended:   make(chan struct{}),
+		basing:  make(chan struct{}, 1),
 		slots:   map[ballast.VolumeID]*slot{},
-	}, nil
+		making:  map[ballast.VolumeID]bool{},
+	}
+	n.vault = newVault(n.openArchive)
+	n.sources = newSources(n.openSource)
+	return n, nil
 }
 
 // Where things are below the data folder. The mountpoint has the volume's name,

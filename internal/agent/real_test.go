@@ -28,9 +28,11 @@ import (
 type realAgent struct {
 	t       *testing.T
 	dir     string
+	more    []string // arguments: the archive's URL, its password file
 	cmd     *exec.Cmd
 	volumes ballastv1connect.VolumeServiceClient
 	node    ballastv1connect.NodeServiceClient
+	archive ballastv1connect.ArchiveServiceClient
 	http    *http.Client
 }
 
@@ -48,9 +50,9 @@ func needRoot(t *testing.T) {
 
 // startReal starts an agent on dir. When the test ends, however, everything that
 // runs for dir is ended and swept.
-func startReal(t *testing.T, dir string) *realAgent {
+func startReal(t *testing.T, dir string, more ...string) *realAgent {
 	t.Helper()
-	a := &realAgent{t: t, dir: dir}
+	a := &realAgent{t: t, dir: dir, more: more}
 	a.start()
 	t.Cleanup(func() {
 		a.kill()
@@ -66,7 +68,7 @@ func (a *realAgent) start() {
 		a.t.Fatal(err)
 	}
 	defer log.Close()
-	a.cmd = exec.Command(os.Args[0], "agent", a.dir)
+	a.cmd = exec.Command(os.Args[0], append([]string{"agent", a.dir}, a.more...)...)
 	a.cmd.Stderr = log
 	if err := a.cmd.Start(); err != nil {
 		a.t.Fatal(err)
@@ -90,6 +92,7 @@ func (a *realAgent) connect() {
 	a.http = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	a.volumes = ballastv1connect.NewVolumeServiceClient(a.http, "http://ballast")
 	a.node = ballastv1connect.NewNodeServiceClient(a.http, "http://ballast")
+	a.archive = ballastv1connect.NewArchiveServiceClient(a.http, "http://ballast")
 }
 
 func (a *realAgent) kill() {

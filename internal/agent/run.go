@@ -104,12 +104,30 @@ func (n *node) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { every(ctx, watchEvery, n.watch); return nil })
+	n.runArchive(ctx, group)
 	group.Go(func() error {
 		n.tidy(ctx)
 		every(ctx, tidyEvery, n.tidy)
 		return nil
 	})
-	return group.Wait()
+	err := group.Wait()
+	n.sources.dropAll()
+	n.vault.close()
+	return err
+}
+
+// runArchive keeps the archive open, and does what is due there.
+func (n *node) runArchive(ctx context.Context, group *errgroup.Group) {
+	n.loadVerified(ctx)
+	if !n.cfg.archives() {
+		return
+	}
+	group.Go(func() error { n.vault.run(ctx, n.noteArchive); return nil })
+	group.Go(func() error { n.runRetention(ctx); return nil })
+	group.Go(func() error { every(ctx, tidyEvery, n.tellRemoved); return nil })
+	if n.cfg.VerifyEvery > 0 {
+		group.Go(func() error { every(ctx, verifyLook, n.verifyNow); return nil })
+	}
 }
 
 // ErrRestart says that the agent must be started again, and that it is worth it.

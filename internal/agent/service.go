@@ -120,6 +120,7 @@ func volumeMessage(v volumeView) *v1.Volume {
 		Epoch: uint64(rec.Epoch), Primary: string(rec.Primary),
 		State: string(v.state), Mountpoint: v.mountpoint, Holders: v.holders,
 		Conditions: conditionMessages(v.conditions), UsedBytes: uint64(v.usedBytes),
+		Archive: archiveMessage(v), Hydration: hydrationMessage(v), Origin: rec.Origin.String(),
 	}
 	if v.state == stateAttached {
 		m.Engine = engineMessage(v)

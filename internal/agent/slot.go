@@ -16,16 +16,19 @@ type slot struct {
 	dir  string        // of the volume, below the data folder
 	lock chan struct{} // one token: who has it may change the attachment (A4)
 
-	mu         sync.Mutex // guards everything below; never held across I/O (A5)
-	taken      bool       // what the last agent left of it is taken over
-	attached   *attachment
-	state      attachmentState // as on disk
-	flight     *flight         // attaches that wait together
-	failed     bool            // the engine died, and nobody attached since
-	status     engine.Status   // latest answer of the engine
-	silence    int             // looks in a row that the engine did not answer
-	usedBytes  int64           // disk space of the volume's files, as last seen
-	processing string          // what the lock is held for: attaching, detaching, …
+	mu           sync.Mutex // guards everything below; never held across I/O (A5)
+	taken        bool       // what the last agent left of it is taken over
+	attached     *attachment
+	state        attachmentState // as on disk
+	flight       *flight         // attaches that wait together
+	failed       bool            // the engine died, and nobody attached since
+	status       engine.Status   // latest answer of the engine
+	silence      int             // looks in a row that the engine did not answer
+	usedBytes    int64           // disk space of the volume's files, as last seen
+	shipping     *shipping       // nil where the volume is not attached, or not archived
+	lastArchived archiveState    // of the last archiver
+	arrival      arrival         // of what is fetched from the archive
+	processing   string          // what the lock is held for: attaching, detaching, …
 }
 
 // attachment is a volume that is mounted on this node.
@@ -101,6 +104,24 @@ func (s *slot) setAttached(a *attachment) {
 	if a != nil {
 		s.failed = false
 	}
+}
+
+// archiver returns what archives the volume, nil when nothing does.
+func (s *slot) archiver() *shipping {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shipping
+}
+
+func (s *slot) setArchiver(w *shipping) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shipping != nil {
+		var last archiveView
+		s.shipping.describe(&last)
+		s.lastArchived = last.state
+	}
+	s.shipping = w
 }
 
 func (s *slot) remembered() attachmentState {

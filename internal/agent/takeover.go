@@ -118,6 +118,7 @@ func (n *node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
 	// With no holder it is unmounted when the node tidies up.
 	a.loop, a.mountpoint = at.Loop, at.Mountpoint
 	s.setAttached(a)
+	n.startShipping(s, a)
 	n.log.Info("took over volume", "volume", rec.Name, "volume_id", rec.ID, "mountpoint", a.mountpoint, "holders", s.remembered().names())
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -15,6 +14,12 @@ import (
 func (n *node) Create(ctx context.Context, name string, options map[string]string) (volumeView, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
+	if _, ok := options[fromOption]; ok {
+		return n.createFrom(ctx, name, options)
+	}
+	if err := checkKeep(options["keep"]); err != nil {
+		return volumeView{}, fmt.Errorf("create volume %q: %w", name, err)
+	}
 	rec, err := n.records.Create(ctx, name, options)
 	if err != nil {
 		return volumeView{}, err
@@ -84,16 +89,7 @@ func (n *node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error)
 		return cluster.Record{}, err
 	}
 	defer s.release()
-	n.dropStale(ctx, s, 0)
-	if state := s.remembered(); len(state.Holders) > 0 {
-		return cluster.Record{}, fmt.Errorf("it is held by %s; stop what uses it first: %w", strings.Join(state.names(), ", "), ballast.ErrInUse)
-	}
-	if s.current() != nil {
-		if err := n.unmountPatiently(ctx, s); err != nil {
-			return cluster.Record{}, err
-		}
-	}
-	if err := n.releaseForgotten(ctx, s.id); err != nil {
+	if err := n.detachUnused(ctx, s); err != nil {
 		return cluster.Record{}, err
 	}
 	rec, err := n.records.Remove(ctx, s.id)

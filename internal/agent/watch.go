@@ -81,8 +81,10 @@ func (n *node) noteStatus(s *slot, a *attachment, status engine.Status) {
 	s.mu.Lock()
 	if s.attached == a {
 		s.status, s.silence = status, 0
+		s.arrival.look(status.MissingChunks, time.Now())
 	}
 	s.mu.Unlock()
+	n.noteHydration(s, a, status)
 	n.health.clear(s.id, condEngineSilent)
 	n.noteFull(s.id, a.record.Name, status)
 	if status.Error == "" {
@@ -91,6 +93,17 @@ func (n *node) noteStatus(s *slot, a *attachment, status engine.Status) {
 	}
 	n.health.raise(s.id, condEngineError, fmt.Sprintf("Volume %q accepts nothing more: %s. Nothing acknowledged is lost.", a.record.Name, status.Error),
 		"mend the disk, stop what uses the volume, and start it again: the volume is recovered then")
+}
+
+// noteHydration says that a volume waits for what only the archive has.
+func (n *node) noteHydration(s *slot, a *attachment, status engine.Status) {
+	if status.FetchError == "" || status.MissingChunks == 0 {
+		n.health.clear(s.id, condHydration)
+		return
+	}
+	n.health.raise(s.id, condHydration, fmt.Sprintf("Volume %q has %d MiB in the archive alone, and cannot fetch them: %s. What touches them waits, and fails after a while; nothing wrong is read.",
+		a.record.Name, int64(status.MissingChunks)*ballast.ChunkSize>>20, status.FetchError),
+		"see `ballast archive status`; it goes on by itself when the archive answers")
 }
 
 func (n *node) noteFull(id ballast.VolumeID, name string, status engine.Status) {
@@ -103,10 +116,11 @@ func (n *node) noteFull(id ballast.VolumeID, name string, status engine.Status) 
 }
 
 // tidy does what can wait, and what could not be done when it should have been.
-func (n *node) tidy(context.Context) {
+func (n *node) tidy(ctx context.Context) {
 	n.noteRecords()
 	n.noteDisk()
 	n.takeOverNew()
+	n.sweepMaking(ctx)
 	for _, s := range n.allSlots() {
 		n.do(func(ctx context.Context) { n.tidyVolume(ctx, s) })
 	}
@@ -134,6 +148,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 		}
 		return
 	}
+	n.forgetSource(s)
 	if len(s.remembered().Holders) == 0 {
 		if err := n.unmountPatiently(ctx, s); err != nil {
 			n.quiet.warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)

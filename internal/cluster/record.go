@@ -46,7 +46,8 @@ type Origin struct {
 	Time     time.Time        `json:"time"`
 	LSN      ballast.LSN      `json:"lsn"`
 	Epoch    ballast.Epoch    `json:"epoch"`
-	Snapshot string           `json:"snapshot,omitempty"` // the base snapshot that was asked for by id or tag
+	Size     int64            `json:"size"`               // bytes
+	Snapshot string           `json:"snapshot,omitempty"` // the id of the base snapshot that it is made from
 	Asked    string           `json:"asked,omitempty"`    // the option from, as it was given
 }
 

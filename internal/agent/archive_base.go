@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/archive/repository"
+)
+
+// basePause is the time after a base snapshot that failed: what it stored is there, but
+// it reads the volume anew.
+const basePause = time.Minute
+
+// baseJob is a base snapshot that somebody waits for.
+type baseJob struct {
+	tags   []string
+	report func(archive.Progress)
+	gone   context.Context //nolint:containedctx // of who waits; the work is cancelled with it
+	base   *archive.Base   // valid once done is closed
+	err    error
+	done   chan struct{}
+}
+
+// snapshot takes a base snapshot and returns it. It is cancelled with ctx.
+func (w *shipping) snapshot(ctx context.Context, tags []string, report func(archive.Progress)) (*archive.Base, error) {
+	job := &baseJob{tags: tags, report: report, gone: ctx, done: make(chan struct{})}
+	select {
+	case w.jobs <- job:
+	case <-w.done:
+		return nil, errEnding
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the archive: %w", ctx.Err())
+	}
+	<-job.done // ends soon after ctx
+	return job.base, job.err
+}
+
+// do runs a job beside the shipping.
+func (w *shipping) do(ctx context.Context, job *baseJob) {
+	w.bases.Go(func() {
+		defer close(job.done)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(job.gone, cancel)()
+		select {
+		case w.n.basing <- struct{}{}: // one at a time on a node: each reads a whole volume
+			defer func() { <-w.n.basing }()
+		case <-ctx.Done():
+			job.err = fmt.Errorf("wait for another base snapshot to end: %w", ctx.Err())
+			return
+		}
+		job.base, job.err = w.takeBase(ctx, job.tags, job.report)
+	})
+}
+
+// baseIfDue begins a base snapshot when one is due.
+func (w *shipping) baseIfDue(ctx context.Context) {
+	status, err := w.ask(ctx)
+	if _, closed := w.n.vault.get(); err != nil || closed != nil {
+		return // looked at again soon
+	}
+	w.mu.Lock()
+	facts := baseFacts{
+		state: w.state, touched: status.Size, now: time.Now(), retryAt: w.retryAt,
+		running: w.basing, hydrating: status.MissingChunks > 0,
+	}
+	if w.complete {
+		facts.touched = w.touched.bytes()
+	}
+	w.mu.Unlock()
+	reason := baseDue(facts)
+	if reason == "" {
+		return
+	}
+	select {
+	case w.n.basing <- struct{}{}:
+	default:
+		return // another volume's is being taken
+	}
+	w.n.log.Info("taking a base snapshot", "volume", w.record.Name, "reason", reason)
+	w.setBasing(true) // before anybody asks again
+	w.bases.Go(func() {
+		defer func() { <-w.n.basing }()
+		if _, err := w.takeBase(ctx, nil, nil); err != nil && ctx.Err() == nil {
+			w.n.quiet.warn("base "+string(w.s.id), "a base snapshot was not taken; it is tried again, and what was stored is not stored again", "volume", w.record.Name, "error", err)
+		}
+	})
+}
+
+func (w *shipping) setBasing(is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.basing = is
+}
+
+// takeBase takes a base snapshot. The caller has the node's turn for one.
+func (w *shipping) takeBase(ctx context.Context, tags []string, report func(archive.Progress)) (_ *archive.Base, err error) {
+	w.setBasing(true)
+	before := w.beginBase()
+	defer func() { w.endBase(ctx, before, err) }()
+	o, err := w.n.vault.get()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := w.n.records.ByID(w.s.id)
+	if err != nil {
+		return nil, err
+	}
+	parent, err := w.parent(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var since ballast.LSN
+	if parent != nil {
+		since = parent.Point.LSN
+	}
+	source, err := w.engine.Snapshot(ctx, since)
+	if err != nil {
+		return nil, fmt.Errorf("begin a snapshot of the volume: %w", err)
+	}
+	defer source.Close() // only ends the reading
+	start := time.Now()
+	base, err := o.archive.WriteBase(ctx, source, archive.Volume{Name: rec.Name, Spec: rec.Spec, Node: string(w.n.cfg.Node)}, parent, tags, report)
+	if err != nil {
+		return nil, err
+	}
+	w.tookBase(base, before)
+	w.n.log.Info("took a base snapshot", "volume", rec.Name, "snapshot", base.Snapshot.Short(), "lsn", uint64(base.Point.LSN), "added_bytes", base.Added, "seconds", time.Since(start).Seconds())
+	return base, nil
+}
+
+// beforeBase is what a base snapshot makes superfluous.
+type beforeBase struct {
+	tailBytes   int64
+	tailObjects int
+	touched     chunkSet
+	complete    bool
+}
+
+// beginBase starts to count anew what is shipped and changed.
+func (w *shipping) beginBase() beforeBase {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := beforeBase{w.state.TailBytes, w.state.TailObjects, w.touched, w.complete}
+	w.touched, w.complete = chunkSet{}, true
+	return before
+}
+
+func (w *shipping) tookBase(base *archive.Base, before beforeBase) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state = w.state.withBase(base.Snapshot.String(), base.Point.LSN, base.Point.Time, before.tailBytes, before.tailObjects)
+	w.dirty, w.alone = true, false
+	w.n.health.clear(w.s.id, condGap)
+}
+
+// endBase takes back what beginBase did, where nothing came of it. A parent that cannot
+// be built upon is forgotten: the next one stands on its own.
+func (w *shipping) endBase(ctx context.Context, before beforeBase, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.basing = false
+	if err == nil {
+		return
+	}
+	w.touched.addAll(before.touched)
+	w.complete = before.complete
+	if ctx.Err() != nil {
+		return // told to end, or nobody waits for it
+	}
+	w.retryAt = time.Now().Add(basePause)
+	var damage *repository.DamageError
+	if errors.As(err, &damage) || errors.Is(err, ballast.ErrInvalid) || errors.Is(err, ballast.ErrNotFound) {
+		w.state.BaseID, w.alone = "", true
+	}
+}
+
+// parent returns the base snapshot that the next one builds upon; nil: none.
+func (w *shipping) parent(ctx context.Context, o *opened) (*archive.Base, error) {
+	w.mu.Lock()
+	id, alone, at := w.state.BaseID, w.alone, w.state.LSN
+	w.mu.Unlock()
+	if alone {
+		return nil, nil //nolint:nilnil // no parent is not an error
+	}
+	if id == "" {
+		return w.n.newestBase(ctx, o, w.s.id, at)
+	}
+	bases, err := o.archive.Bases(ctx, w.s.id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range bases {
+		if bases[i].Snapshot.String() == id {
+			return &bases[i], nil
+		}
+	}
+	return w.n.newestBase(ctx, o, w.s.id, at)
+}
+
+// newestBase returns the newest base snapshot on the volume's line up to an LSN; nil: none. Those
+// of a former writer that went another way are no ground to build upon.
+func (n *node) newestBase(ctx context.Context, o *opened, id ballast.VolumeID, upTo ballast.LSN) (*archive.Base, error) {
+	h, err := o.archive.History(ctx, id)
+	if errors.Is(err, ballast.ErrNotFound) {
+		return nil, nil //nolint:nilnil // no parent is not an error
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := len(h.Bases) - 1; i >= 0; i-- {
+		if h.Bases[i].Point.LSN <= upTo {
+			return &h.Bases[i], nil
+		}
+	}
+	return nil, nil //nolint:nilnil // no parent is not an error
+}

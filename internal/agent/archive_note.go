@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ballast-io/ballast"
+)
+
+// behindAfter is how many failures in a row are worth an operator's eye: a store that
+// hiccups once is not.
+const behindAfter = 2
+
+// note remembers how shipping went, for people.
+func (w *shipping) note(ctx context.Context, err error) {
+	if errors.Is(err, errFenced) || errors.Is(err, errEngineGone) || errors.Is(err, errEngineAsked) {
+		return // said elsewhere
+	}
+	w.mu.Lock()
+	if err == nil {
+		w.failures, w.since, w.err = 0, time.Time{}, nil
+	} else {
+		if w.failures == 0 {
+			w.since = time.Now()
+		}
+		w.failures++
+		w.err = err
+	}
+	failures, since, until := w.failures, w.since, w.state.Until
+	open := w.state.open()
+	w.mu.Unlock()
+	if !open {
+		w.n.health.clear(w.s.id, condGap)
+	}
+	if err == nil {
+		w.n.health.clear(w.s.id, condBehind)
+		w.n.quiet.over("ship " + string(w.s.id))
+		return
+	}
+	w.n.meters.shipFailures.Inc()
+	w.n.quiet.warn("ship "+string(w.s.id), "the archive does not take what the volume wrote; it waits in the log", "volume", w.record.Name, "error", err)
+	if failures < behindAfter {
+		return
+	}
+	status, _ := w.ask(ctx) // without an answer the rest is said
+	w.n.health.raise(w.s.id, condBehind, behindTitle(w.record.Name, since, until, waiting(status.LogBytes+status.QueueBytes, w.n.cfg.ArchiveQueue), err),
+		"see `ballast archive status`; it goes on by itself when the archive answers")
+}
+
+func behindTitle(name string, since, until time.Time, waiting string, err error) string {
+	newest := "nothing of it is archived yet"
+	if !until.IsZero() {
+		newest = "the newest moment in the archive is " + until.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("Volume %q is not archived since %s: %v. It works on; %s; %s. If this machine were lost now, what is not archived would be lost.",
+		name, since.UTC().Format(time.RFC3339), err, newest, waiting)
+}
+
+func waiting(bytes, room int64) string {
+	return fmt.Sprintf("up to %d MiB wait in its log, which keeps %s", bytes>>20, ballast.FormatSize(room))
+}
+
+// saveNowAndThen writes the state down, unless that was done a moment ago. It is a
+// copy: each write would cost the disk two syncs.
+func (w *shipping) saveNowAndThen() {
+	w.mu.Lock()
+	due := w.dirty && time.Since(w.saved) >= stateEvery
+	w.mu.Unlock()
+	if due {
+		w.saveAtEnd()
+	}
+}
+
+func (w *shipping) saveAtEnd() {
+	if err := w.save(); err != nil {
+		w.n.quiet.warn("state "+string(w.s.id), "how far the volume is archived was not written down; it is looked up in the archive after a restart", "volume", w.record.Name, "error", err)
+	}
+}
+
+func (w *shipping) save() error {
+	w.mu.Lock()
+	state, dirty := w.state, w.dirty
+	w.dirty, w.saved = false, time.Now()
+	w.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	err := saveArchiveState(w.n.disk, w.s.dir, state)
+	if err != nil {
+		w.mu.Lock()
+		w.dirty = true
+		w.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+)
+
+// archivedUntil waits until everything that is synced on a volume is archived.
+func (a *realAgent) archivedUntil(name string, at time.Time) {
+	a.t.Helper()
+	eventually(a.t, "archiving of "+name, func() bool {
+		until := a.inspect(name).GetArchive().GetArchivedUntil()
+		return until != nil && !until.AsTime().Before(at.Truncate(time.Second))
+	})
+}
+
+func (a *realAgent) restoreAt(r *v1.RestoreAtRequest) *v1.RestoreAtResponse {
+	a.t.Helper()
+	out, err := a.volumes.RestoreAt(a.t.Context(), connect.NewRequest(r))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return out.Msg
+}
+
+func random(seed uint64, n int) []byte {
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(r.Uint32())
+	}
+	return p
+}
+
+func wantFile(t *testing.T, file string, want []byte) {
+	t.Helper()
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s has %d bytes, %v; want the %d that were written", filepath.Base(file), len(got), err, len(want))
+	}
+}
+
+// G5, from outside: a volume is used, restored as it was at a moment under another name,
+// cloned, and, when all of the machine is gone, recovered from what the archive has.
+func TestRealArchive(t *testing.T) {
+	needRoot(t)
+	site, password := t.TempDir(), filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("of the tests\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startReal(t, t.TempDir(), folderURL(site), password)
+	if _, err := a.archive.Init(t.Context(), connect.NewRequest(&v1.InitArchiveRequest{})); err != nil {
+		t.Fatal(err)
+	}
+	a.create("db", map[string]string{"size": "128M"})
+	mountpoint := a.attach("db", "a")
+	first, second := random(1, 3<<20), random(2, 5<<20)
+	writeSynced(t, filepath.Join(mountpoint, "key"), string(first))
+	then := time.Now()
+	a.archivedUntil("db", then)
+	nextSecond(t, then)
+	writeSynced(t, filepath.Join(mountpoint, "key"), string(second))
+	a.archivedUntil("db", time.Now())
+
+	out := a.restoreAt(&v1.RestoreAtRequest{Name: "db", At: timestamppb.New(then), As: "db-then"})
+	if v := out.GetVolume(); v.GetOrigin() == "" || v.GetSizeBytes() != 128<<20 {
+		t.Errorf("restored %v; want it to say what it comes from", v)
+	}
+	wantFile(t, filepath.Join(a.attach("db-then", "b"), "key"), first)
+	eventually(t, "hydration", func() bool { v := a.inspect("db-then"); return v.GetEngine().GetPid() != 0 && v.GetHydration() == nil })
+	a.restoreAt(&v1.RestoreAtRequest{Name: "db", As: "db-clone"})
+	wantFile(t, filepath.Join(a.attach("db-clone", "c"), "key"), second)
+	for _, name := range []string{"db", "db-then", "db-clone"} {
+		eventually(t, "archiving of "+name, func() bool {
+			st := a.inspect(name).GetArchive()
+			return st.GetArchivedUntil() != nil && st.GetError() == ""
+		})
+	}
+	a.kill()
+	sweepAll(t, a.dir)
+
+	b := startReal(t, t.TempDir(), folderURL(site), password)
+	stream, err := b.archive.Recover(t.Context(), connect.NewRequest(&v1.RecoverRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recovered := 0
+	for stream.Receive() {
+		if r := stream.Msg().GetResult(); r != nil {
+			recovered++
+			if r.GetError() != "" {
+				t.Errorf("recover %s: %s", r.GetName(), r.GetError())
+			}
+		}
+	}
+	if err := stream.Err(); err != nil || recovered != 3 {
+		t.Fatalf("recovered %d volumes, %v; want 3", recovered, err)
+	}
+	for i, name := range []string{"db", "db-then", "db-clone"} {
+		wantFile(t, filepath.Join(b.attach(name, "a"), "key"), [][]byte{second, first, second}[i])
+	}
+	writeSynced(t, filepath.Join(b.attach("db", "b"), "more"), "after")
+	b.archivedUntil("db", time.Now())
+	for _, name := range []string{"db", "db-then", "db-clone"} {
+		b.detach(name, "a")
+	}
+	b.detach("db", "b")
+	b.verify(t, "db", "test -s key && test \"$(cat more)\" = after")
+}
+
+// verify has the agent restore a volume elsewhere and look at it.
+func (a *realAgent) verify(t *testing.T, name, command string) {
+	t.Helper()
+	stream, err := a.volumes.Verify(t.Context(), connect.NewRequest(&v1.VerifyRequest{Name: name, Command: command}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result *v1.VerifyResult
+	for stream.Receive() {
+		if r := stream.Msg().GetResult(); r != nil {
+			result = r
+		}
+	}
+	if err := stream.Err(); err != nil || !result.GetOk() {
+		t.Errorf("verify %s: %v, %v", name, result, err)
+	}
+}
+
+// nextSecond waits for the clock: a point is the last flush of a second.
+func nextSecond(t *testing.T, after time.Time) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the second after %s", after), func() bool { return time.Now().Truncate(time.Second).After(after) })
+}
