@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -321,7 +322,9 @@ func (m *model) at(moment time.Time) *state {
 
 // sortStates sorts what should be there as the archive does.
 func (m *model) sortStates() {
-	slices.SortStableFunc(m.states, func(a, b state) int { return int(a.point.LSN) - int(b.point.LSN) })
+	slices.SortStableFunc(m.states, func(a, b state) int {
+		return cmp.Or(cmp.Compare(a.point.LSN, b.point.LSN), cmp.Compare(a.point.Size, b.point.Size))
+	})
 }
 
 // compare reports how a plan's volume differs from a state; empty: not at all.

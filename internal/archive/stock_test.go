@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/store"
 )
 
@@ -28,15 +30,12 @@ func TestStockResticRestores(t *testing.T) {
 	m := newModel(t, newArchive(t, st), 1, volumeID(1), 70) // two pieces
 	m.open()
 	var images [][]byte
-	for range 3 {
-		for range 30 {
-			m.write(m.extent())
-			m.discard(m.extent())
-		}
-		m.grow()
+	for i := range 3 {
+		m.overwrite(filesystem(t, m.data, fmt.Sprintf("snapshot %d", i)))
 		m.ship()
 		m.base(true, "before-upgrade")
 		images = append(images, bytes.Clone(m.data))
+		m.grow()
 	}
 	run := restic(t, filepath.Join(dir, "repo"))
 	if out := run("check", "--read-data"); !strings.Contains(out, "no errors were found") {
@@ -48,13 +47,60 @@ func TestStockResticRestores(t *testing.T) {
 	for i, want := range images {
 		to := t.TempDir()
 		run("restore", m.bases[i].Snapshot.String(), "--target", to)
-		got := shell(t, "cat "+to+"/image/*/*")
-		if !bytes.Equal([]byte(got), want) {
-			t.Errorf("snapshot %d: the pieces make %d bytes that are not the volume's %d", i, len(got), len(want))
+		image := filepath.Join(t.TempDir(), "volume.img")
+		shell(t, "cat "+to+"/image/*/* > "+image)
+		if got, err := os.ReadFile(image); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("snapshot %d: the pieces make %d bytes that are not the volume's %d; %v", i, len(got), len(want), err)
+		}
+		if os.Getuid() == 0 {
+			if got := mounted(t, image); got != fmt.Sprintf("snapshot %d", i) {
+				t.Errorf("snapshot %d: its file says %q", i, got)
+			}
 		}
 		manifest, err := os.ReadFile(filepath.Join(to, manifestName))
 		if err != nil || !strings.Contains(string(manifest), m.name) {
 			t.Errorf("snapshot %d: manifest = %q, %v", i, manifest, err)
+		}
+	}
+}
+
+// filesystem returns an ext4 as large as data, with a file that says something.
+func filesystem(t *testing.T, data []byte, says string) []byte {
+	t.Helper()
+	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte(says), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shell(t, fmt.Sprintf("truncate -s %d %s && mkfs.ext4 -q -d %s %s", len(data), image, dir, image))
+	made, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// mounted returns what the file says in an image that is mounted as the page tells.
+func mounted(t *testing.T, image string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "mount", "-o", "loop,ro", image, dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("this machine mounts no images: %v: %s", err, out)
+	}
+	defer shell(t, "umount "+dir)
+	says, err := os.ReadFile(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Error(err)
+	}
+	return string(says)
+}
+
+// overwrite writes what differs from data.
+func (m *model) overwrite(data []byte) {
+	for i := 0; i < len(data); i += ballast.BlockSize {
+		if block := data[i : i+ballast.BlockSize]; !bytes.Equal(m.data[i:i+ballast.BlockSize], block) {
+			m.touch(i/ballast.BlockSize, 1, false)
+			copy(m.data[i:], block)
 		}
 	}
 }
