@@ -32,7 +32,7 @@ func (v *Volume) obtainAll(ctx context.Context, chunks []int) error {
 		return v.obtain(ctx, chunks[0])
 	}
 	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(fetchers)
+	all.SetLimit(v.opts.fetchers)
 	for _, chunk := range chunks {
 		all.Go(func() error { return v.obtain(ctx, chunk) })
 	}

@@ -4,3 +4,10 @@ package volume
 
 // powerCuts is how many cuts TestPowerCut makes.
 const powerCuts = 100_000
+
+// How thoroughly volumes of several chunks are tried: seeds, and of the
+// operations that can fail every how many-th.
+const (
+	sheetSeeds  = 12
+	sheetStride = 1
+)

@@ -5,3 +5,9 @@ package volume
 // powerCuts is how many cuts TestPowerCut makes. The race detector makes each
 // ten times as slow and finds nothing more, as only one goroutine is at work.
 const powerCuts = 5_000
+
+// See norace_test.go.
+const (
+	sheetSeeds  = 2
+	sheetStride = 13
+)

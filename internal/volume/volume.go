@@ -35,6 +35,7 @@ type Options struct {
 	// FetchBudget is how long a call waits for a missing chunk before it fails,
 	// which means nothing for the volume; 0 means a minute.
 	FetchBudget time.Duration
+	fetchers    int // chunks that one call fetches at a time; 0: some
 	// HydrateRate bounds how fast chunks are fetched that nobody waits for, in
 	// bytes a second; 0: as fast as they come.
 	HydrateRate int64
@@ -55,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FetchBudget == 0 {
 		o.FetchBudget = time.Minute
+	}
+	if o.fetchers == 0 {
+		o.fetchers = fetchers
 	}
 	if o.SpillLimit == 0 {
 		o.SpillLimit = 1 << 30
