@@ -381,7 +381,7 @@ func snapshotFailingAt(t *testing.T, seed uint64, n int, errno syscall.Errno) (f
 // snapshot is read: the volume is what it would be without one, nothing is left
 // of the snapshot, and the next one is right (V2, V10).
 func TestPowerCutUnderSnapshot(t *testing.T) {
-	for seed := range uint64(max(1, sheetSeeds/4)) {
+	for seed := range 1 + uint64(sheetSeeds)/4 {
 		rng := rand.New(rand.NewPCG(seed, 23))
 		disk := crashfs.New()
 		makeSheet(t, disk)
