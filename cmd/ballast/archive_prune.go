@@ -55,7 +55,7 @@ func (c *cli) prune(cmd *cobra.Command, apply, asJSON bool) error {
 	case apply:
 		_, err = fmt.Fprintf(c.stdout, "%s freed\n", size(pruned.FreedBytes))
 	case pruned.FreedBytes == 0: // the plan says it
-		_, err = fmt.Fprintln(c.stdout, "to do it: ballast archive prune --apply")
+		_, err = fmt.Fprintln(c.stdout, "nothing was changed; to carry it out: ballast archive prune --apply")
 	default:
 		_, err = fmt.Fprintf(c.stdout, "would free %s: ballast archive prune --apply\n", size(pruned.FreedBytes))
 	}

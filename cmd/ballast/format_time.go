@@ -26,9 +26,11 @@ func (c *cli) clockAgo(t *timestamppb.Timestamp) string {
 	return fmt.Sprintf("%s (%s)", c.clock(t), ago(c.now(), t.AsTime()))
 }
 
-// typed is a moment as --at reads it back, in the present zone.
+// typed is a moment as --at reads it back, in the present zone: the second at whose
+// end it had been reached.
 func (c *cli) typed(t *timestamppb.Timestamp) string {
-	return fmt.Sprintf("%q", t.AsTime().In(c.now().Location()).Format(time.DateTime))
+	at := t.AsTime().Add(time.Second - time.Nanosecond).Truncate(time.Second)
+	return fmt.Sprintf("%q", at.In(c.now().Location()).Format(time.DateTime))
 }
 
 func isSet(t *timestamppb.Timestamp) bool {

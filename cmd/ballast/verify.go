@@ -78,12 +78,15 @@ func (c *cli) verifyVerdict(results []*ballastv1.VerifyResult, asJSON bool) erro
 
 // printVerified says what was found, and shows what the user's command said.
 func (c *cli) printVerified(w io.Writer, r *ballastv1.VerifyResult) {
-	at := c.clock(r.GetPoint().GetTime())
+	volume := r.GetName()
+	if isSet(r.GetPoint().GetTime()) {
+		volume += " as it was at " + c.clock(r.GetPoint().GetTime())
+	}
 	if r.GetOk() {
 		took := time.Duration(r.GetSeconds() * float64(time.Second))
-		fmt.Fprintf(w, "%s as it was at %s is whole: %s in %s\n", r.GetName(), at, size(r.GetBytes()), span(took))
+		fmt.Fprintf(w, "%s is whole: %s in %s\n", volume, size(r.GetBytes()), span(max(time.Second, took)))
 	} else {
-		fmt.Fprintf(w, "! %s as it was at %s is not whole: %s\n  to do:   ballast volume history %s\n", r.GetName(), at, r.GetError(), r.GetName())
+		fmt.Fprintf(w, "! %s is not whole: %s\n  to do:   ballast volume history %s\n", volume, r.GetError(), r.GetName())
 	}
 	for line := range strings.Lines(r.GetCommandOutput()) {
 		fmt.Fprintf(w, "  | %s\n", strings.TrimRight(line, "\r\n"))

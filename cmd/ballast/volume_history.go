@@ -121,9 +121,17 @@ func (c *cli) snapshotRow(s *ballastv1.BaseSnapshot, windows []*ballastv1.Window
 		}
 	}
 	return []string{
-		c.clock(s.GetPoint().GetTime()), line, shortID(s.GetId()), size(s.GetAddedBytes()),
+		c.clock(s.GetPoint().GetTime()), line, shortID(s.GetId()), added(s.GetAddedBytes()),
 		or(strings.Join(s.GetTags(), ","), "-"), retention(kept[s.GetId()]),
 	}
+}
+
+// added is how much a snapshot added; the archive does not remember it of each.
+func added(bytes uint64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return size(bytes)
 }
 
 // retention is what will become of something, in a few words.
