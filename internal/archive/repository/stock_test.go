@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ballast-io/ballast/internal/archive/store"
 )
 
 // Stock restic is the judge of what we write.
@@ -97,5 +99,56 @@ func sameBytesAgain(t *testing.T, r *Repository, id ID) {
 		if n.Subtree != nil {
 			sameBytesAgain(t, r, *n.Subtree)
 		}
+	}
+}
+
+// One repository in a folder, used by both in turn.
+func TestStockAndWeShareARepository(t *testing.T) {
+	dir, from := t.TempDir(), t.TempDir()
+	st, err := store.Open(t.Context(), "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	r, err := initWith(t.Context(), st, []byte(password), Host{"here", "me"}, cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := someFiles(3), someFiles(4)
+	if _, err := saveFiles(t.Context(), r, ours, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range theirs {
+		if err := os.WriteFile(filepath.Join(from, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repo := filepath.Join(dir, "repo")
+	restic(t, repo, "backup", "--tag", "kept", from)
+	restic(t, repo, "backup", "--tag", "removed", from, "/etc/hostname")
+	snapshots, err := r.Snapshots(t.Context())
+	if err != nil || len(snapshots) != 3 {
+		t.Fatalf("snapshots are %+v, %v; want three", snapshots, err)
+	}
+	if err := r.RemoveSnapshot(t.Context(), snapshots[2].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Prune(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems(t, r) {
+		t.Error(p)
+	}
+	restic(t, repo, "check", "--read-data")
+	for i, want := range []map[string][]byte{ours, theirs} {
+		got, err := loadFiles(t.Context(), r, snapshots[i].Tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameFiles(t, got, want)
+	}
+	restic(t, repo, "prune")
+	if _, err := loadFiles(t.Context(), r, snapshots[0].Tree); err != nil {
+		t.Errorf("after restic's prune: %v", err)
 	}
 }
