@@ -19,7 +19,7 @@ const basePause = time.Minute
 type baseJob struct {
 	tags   []string
 	report func(archive.Progress)
-	gone   context.Context //nolint:containedctx // of who waits; the work is cancelled with it
+	gone   <-chan struct{} // closed when nobody waits for it any more
 	base   *archive.Base   // valid once done is closed
 	err    error
 	done   chan struct{}
@@ -27,7 +27,7 @@ type baseJob struct {
 
 // snapshot takes a base snapshot and returns it. It is cancelled with ctx.
 func (w *shipping) snapshot(ctx context.Context, tags []string, report func(archive.Progress)) (*archive.Base, error) {
-	job := &baseJob{tags: tags, report: report, gone: ctx, done: make(chan struct{})}
+	job := &baseJob{tags: tags, report: report, gone: ctx.Done(), done: make(chan struct{})}
 	select {
 	case w.jobs <- job:
 	case <-w.done:
@@ -45,7 +45,15 @@ func (w *shipping) do(ctx context.Context, job *baseJob) {
 		defer close(job.done)
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(job.gone, cancel)()
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() { // ends with the job
+			select {
+			case <-job.gone:
+				cancel()
+			case <-stop:
+			}
+		}()
 		select {
 		case w.n.basing <- struct{}{}: // one at a time on a node: each reads a whole volume
 			defer func() { <-w.n.basing }()

@@ -35,6 +35,11 @@ func (n *node) Recover(ctx context.Context, dryRun bool, tell func(recovered) er
 	if err != nil {
 		return fmt.Errorf("recover volumes: %w", err)
 	}
+	release, err := n.reading(ctx)
+	if err != nil {
+		return fmt.Errorf("recover volumes: %w", err)
+	}
+	defer release()
 	found, err := o.archive.Volumes(ctx)
 	if err != nil {
 		return fmt.Errorf("recover volumes: %w", err)

@@ -78,6 +78,11 @@ func (n *node) restoreAt(ctx context.Context, r restoreRequest) (restored, error
 	if err != nil {
 		return restored{}, err
 	}
+	release, err := n.reading(ctx)
+	if err != nil {
+		return restored{}, err
+	}
+	defer release()
 	src, err := n.findPoint(ctx, o, rec, r.moment)
 	if err != nil {
 		return restored{}, err

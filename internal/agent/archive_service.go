@@ -61,7 +61,7 @@ func (s archiveService) Status(context.Context, *connect.Request[v1.ArchiveStatu
 	if !n.cfg.archives() {
 		return connect.NewResponse(resp), nil
 	}
-	state, why, since := n.vault.state()
+	state, since, why := n.vault.state()
 	resp.Url, resp.Local, resp.State, resp.PasswordFile = n.cfg.publicURL(), n.cfg.localArchive(), string(state), n.cfg.passwordFile()
 	resp.LastVerified = optionalTime(n.lastVerified())
 	if why != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -66,6 +67,11 @@ func (n *node) verify(ctx context.Context, rec cluster.Record, command string, v
 	if err != nil {
 		return err
 	}
+	release, err := n.reading(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	src, err := n.findPoint(ctx, o, rec, moment{})
 	if err != nil {
 		return err
@@ -197,6 +203,14 @@ func (n *node) lastVerified() (at time.Time) {
 	return at
 }
 
+// verificationOf returns the result of a volume's last test.
+func (n *node) verificationOf(id ballast.VolumeID) (verification, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v, ok := n.verified.Volumes[id]
+	return v, ok
+}
+
 // verifyDue returns the archived volume whose test is due, the longest untested first.
 func verifyDue(records []cluster.Record, done map[ballast.VolumeID]verification, every time.Duration, now time.Time) (due cluster.Record, ok bool) {
 	var oldest time.Time
@@ -215,10 +229,7 @@ func verifyDue(records []cluster.Record, done map[ballast.VolumeID]verification,
 // verifyNow tests the volume that is due, if one is.
 func (n *node) verifyNow(ctx context.Context) {
 	n.mu.Lock()
-	done := make(map[ballast.VolumeID]verification, len(n.verified.Volumes))
-	for id, v := range n.verified.Volumes {
-		done[id] = v
-	}
+	done := maps.Clone(n.verified.Volumes)
 	n.mu.Unlock()
 	rec, ok := verifyDue(n.records.List(), done, n.cfg.VerifyEvery, time.Now())
 	if !ok {

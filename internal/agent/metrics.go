@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ballast-io/ballast"
 )
 
 // meters are the counters that a node keeps itself. What can be looked up is
@@ -56,6 +58,12 @@ var (
 	descFlushes  = prometheus.NewDesc("ballast_volume_flushes_total", "Flushes that the running engine answered.", volumeLabels, nil)
 	descRead     = prometheus.NewDesc("ballast_volume_read_bytes_total", "Bytes that the running engine read.", volumeLabels, nil)
 	descWritten  = prometheus.NewDesc("ballast_volume_written_bytes_total", "Bytes that the running engine wrote.", volumeLabels, nil)
+	descLag      = prometheus.NewDesc("ballast_archive_lag_seconds", "For how long the oldest flush of a volume has waited to be archived; 0: everything is.", volumeLabels, nil)
+	descQueued   = prometheus.NewDesc("ballast_archive_queued_bytes", "Log of a volume that is kept until it is archived.", volumeLabels, nil)
+	descTail     = prometheus.NewDesc("ballast_archive_tail_bytes", "Log tail of a volume in the archive since the last base snapshot, before compression.", volumeLabels, nil)
+	descMissing  = prometheus.NewDesc("ballast_volume_missing_bytes", "What a volume has in the archive alone.", volumeLabels, nil)
+	descVerified = prometheus.NewDesc("ballast_archive_verified", "1 when the last test restore of a volume went well, 0 when it did not.", volumeLabels, nil)
+	descVerifyAt = prometheus.NewDesc("ballast_archive_verified_timestamp_seconds", "When a volume was last restored as a test.", volumeLabels, nil)
 	descTrash    = prometheus.NewDesc("ballast_trash_volumes", "Removed volumes that can be restored.", []string{"node"}, nil)
 	descRecords  = prometheus.NewDesc("ballast_records_ready", "1 when volumes can be made and changed.", []string{"node"}, nil)
 	descHealth   = prometheus.NewDesc("ballast_condition", "1 for each condition that an operator should look at.", []string{"code", "volume", "node"}, nil)
@@ -74,6 +82,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, v := range c.node.listViews(false) {
 		names[string(v.record.ID)] = v.record.Name
 		collectVolume(out, v, node)
+		if done, ok := c.node.verificationOf(v.record.ID); ok {
+			out <- gauge(descVerified, truth(done.OK), v.record.Name, node)
+			out <- gauge(descVerifyAt, float64(done.At.Unix()), v.record.Name, node)
+		}
 	}
 	ready, _ := c.node.records.Ready()
 	out <- gauge(descRecords, truth(ready), node)
@@ -96,6 +108,12 @@ func collectVolume(out chan<- prometheus.Metric, v volumeView, node string) {
 		return
 	}
 	out <- gauge(descLog, float64(v.status.LogBytes), name, node)
+	out <- gauge(descMissing, float64(v.status.MissingChunks)*ballast.ChunkSize, name, node)
+	if v.archive != nil {
+		out <- gauge(descLag, v.archive.lag(time.Now()).Seconds(), name, node)
+		out <- gauge(descQueued, float64(v.archive.queued), name, node)
+		out <- gauge(descTail, float64(v.archive.state.TailBytes), name, node)
+	}
 	out <- counter(descReads, float64(v.status.Reads), name, node)
 	out <- counter(descWrites, float64(v.status.Writes), name, node)
 	out <- counter(descFlushes, float64(v.status.Flushes), name, node)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
@@ -36,7 +38,8 @@ type node struct {
 
 	vault   *vault
 	sources *sources
-	basing  chan struct{} // has room for the one who takes a base snapshot
+	basing  chan struct{}       // has room for the one who takes a base snapshot
+	readers *semaphore.Weighted // of old points; retention takes all of it
 
 	mu       sync.Mutex // guards everything below; never held across I/O
 	slots    map[ballast.VolumeID]*slot
@@ -60,6 +63,7 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		work:    make(chan func(context.Context)),
 		ended:   make(chan struct{}),
 		basing:  make(chan struct{}, 1),
+		readers: semaphore.NewWeighted(maxReaders),
 		slots:   map[ballast.VolumeID]*slot{},
 		making:  map[ballast.VolumeID]bool{},
 	}

@@ -134,18 +134,18 @@ func (v *vault) close() {
 }
 
 // state says how things stand; err is why they are not well.
-func (v *vault) state() (_ vaultState, err error, since time.Time) { //nolint:revive // the error is a value here, not an outcome
+func (v *vault) state() (_ vaultState, since time.Time, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
 	case v.opened != nil:
-		return vaultReady, nil, time.Time{}
+		return vaultReady, time.Time{}, nil
 	case errors.Is(v.err, errNoPassword), errors.Is(v.err, repository.ErrWrongPassword), errors.Is(v.err, errNoKeyFile):
-		return vaultLockedOut, v.err, v.since
+		return vaultLockedOut, v.since, v.err
 	case errors.Is(v.err, ballast.ErrNotFound):
-		return vaultMissing, v.err, v.since
+		return vaultMissing, v.since, v.err
 	}
-	return vaultUnreachable, v.err, v.since
+	return vaultUnreachable, v.since, v.err
 }
 
 // errNoKeyFile says that there is an archive in the data folder, and its password is gone.
@@ -251,7 +251,7 @@ func (n *node) initArchive(ctx context.Context) (_ *repository.Repository, err e
 
 // noteArchive says how the node stands with its archive.
 func (n *node) noteArchive(err error) {
-	state, _, _ := n.vault.state()
+	state, _, _ := n.vault.state() // err is the same
 	if err == nil {
 		n.health.clear("", condArchive)
 		n.quiet.over("archive")

@@ -165,6 +165,7 @@ func (n *node) purge(ctx context.Context, s *slot) {
 	defer s.release()
 	rec, err := n.records.BeginPurge(ctx, s.id)
 	if err == nil {
+		n.sources.drop(s.id)
 		err = n.removeFiles(s)
 	}
 	if err == nil {
