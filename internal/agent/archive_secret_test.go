@@ -116,6 +116,7 @@ func TestArchiveConfig(t *testing.T) {
 		{"a folder", func(c *Config) { c.Archive = "file:///x" }, true, false, true, "file:///x"},
 		{"a secret in the URL", func(c *Config) { c.Archive = "s3://key:" + secret + "@bucket/x" }, true, false, true, "s3://bucket/x"},
 		{"two passwords", func(c *Config) { c.ArchivePasswordFile, c.ArchivePasswordCommand = "/x", "y" }, false, false, false, ""},
+		{"a retention that is none", func(c *Config) { c.Keep = "for ever and a day" }, false, false, false, ""},
 		{"a negative interval", func(c *Config) { c.ArchiveInterval = -1 }, false, false, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

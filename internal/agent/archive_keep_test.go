@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/cluster"
+)
+
+// What a volume is still being filled from stays, whatever its source's retention says.
+func TestRetainKeepsWhatIsNeeded(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	n, _ := archiveNode(t, m, s, t.TempDir())
+	id, d := volumeOn(t, m, n, "db")
+	for i := range 5 {
+		d.write(ballast.Block(i), byte('a'+i), second(i))
+		archivedUpTo(t, d, ballast.LSN(i+1))
+	}
+	eventually(t, "base snapshot", func() bool { v, _ := n.Inspect("db"); return v.archive.state.HasBase && !v.archive.basing })
+	out, err := n.RestoreAt(t.Context(), restoreRequest{name: "db", as: "db-then", moment: moment{at: second(2)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, s, out.volume.record.ID, archive.When{}, map[ballast.Block]byte{0: 'a', 1: 'b', 2: 'c'})
+	wantContent(t, s, id, archive.When{}, map[ballast.Block]byte{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e'})
+	// While somebody looks for a point, none goes.
+	release, err := n.reading(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); !errors.Is(err, ballast.ErrInUse) {
+		t.Errorf("retained while a point is being looked for: %v; want in use", err)
+	}
+	release()
+	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); err != nil {
+		t.Error(err)
+	}
+}
+
+// A removed volume is not recovered, and one that came back is.
+func TestRemovedIsTold(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	n, _ := archiveNode(t, m, s, t.TempDir())
+	id, d := volumeOn(t, m, n, "db")
+	d.write(0, 'a', second(1))
+	archivedUpTo(t, d, 1)
+	mustDetach(t, n, "db", "a")
+	isRemoved := func() bool {
+		o, err := s.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := o.archive.History(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !h.Removed.IsZero()
+	}
+	if _, err := n.Remove(t.Context(), "db"); err != nil {
+		t.Fatal(err)
+	}
+	n.tellRemoved(t.Context())
+	if !isRemoved() {
+		t.Error("the archive does not know that the volume was removed")
+	}
+	other, _ := archiveNode(t, newMachine(), s, t.TempDir())
+	recoverAll(t, other, 0)
+	if _, err := n.Restore(t.Context(), "db", ""); err != nil {
+		t.Fatal(err)
+	}
+	n.tellRemoved(t.Context())
+	if isRemoved() {
+		t.Error("the archive does not know that the volume came back")
+	}
+	recoverAll(t, other, 1)
+}
+
+// What a crash left of a volume that was being made goes; what has a record stays.
+func TestSweepMaking(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	n, _ := archiveNode(t, m, s, t.TempDir())
+	v := mustCreate(t, n, "db", map[string]string{"size": "16M"})
+	mustAttach(t, n, "db", "a")
+	mustDetach(t, n, "db", "a")
+	left := cluster.NewVolumeID()
+	being := cluster.NewVolumeID()
+	for _, id := range []ballast.VolumeID{left, being, v.record.ID} {
+		if err := os.MkdirAll(n.path(volumeDir(id)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(n.path(volumeDir(id), makingFile), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.setMaking(being, true)
+	n.sweepMaking(t.Context())
+	for _, tt := range []struct {
+		name, path string
+		want       bool
+	}{
+		{"what a crash left", n.path(volumeDir(left)), false},
+		{"what is being made", n.path(volumeDir(being)), true},
+		{"a volume", n.path(volumeDir(v.record.ID), "volume.json"), true},
+		{"its mark", n.path(volumeDir(v.record.ID), makingFile), false},
+	} {
+		if got := exists(tt.path); got != tt.want {
+			t.Errorf("%s is there: %t; want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestVerifyDue(t *testing.T) {
+	now := second(0)
+	rec := func(name string, class ballast.Class, epoch ballast.Epoch) cluster.Record {
+		return cluster.Record{ID: ballast.VolumeID(name), Name: name, Epoch: epoch, Spec: ballast.VolumeSpec{Class: class}}
+	}
+	all := []cluster.Record{
+		rec("a", ballast.Primary, 1), rec("b", ballast.Primary, 1), rec("never-used", ballast.Primary, 0), rec("cache", ballast.Cache, 1),
+	}
+	for _, tt := range []struct {
+		name string
+		done map[ballast.VolumeID]verification
+		want string // "": none
+	}{
+		{"none was tested", nil, "a"},
+		{"one was not", map[ballast.VolumeID]verification{"a": {At: now}}, "b"},
+		{"the longest ago", map[ballast.VolumeID]verification{"a": {At: now.Add(-25 * time.Hour)}, "b": {At: now.Add(-26 * time.Hour)}}, "b"},
+		{"all were", map[ballast.VolumeID]verification{"a": {At: now}, "b": {At: now.Add(-time.Hour)}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, ok := verifyDue(all, tt.done, 24*time.Hour, now); got.Name != tt.want || ok != (tt.want != "") {
+				t.Errorf("due: %q, %t; want %q", got.Name, ok, tt.want)
+			}
+		})
+	}
+}
