@@ -1,7 +1,9 @@
 package tail
 
 import (
+	"bytes"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -319,4 +321,40 @@ func TestShipFindsLoss(t *testing.T) {
 	if len(l.Problems) != 1 || l.Tip().LSN != c.acked {
 		t.Errorf("problems = %v; want the one object", l.Problems)
 	}
+}
+
+// A first try that arrives after the second one, under the same name, replaces nothing that the
+// next object already names.
+func TestLateTry(t *testing.T) {
+	c, mk := newCopy(3, newMemory()), &maker{}
+	if err := c.step(t.Context()); err != nil { // opens the epoch
+		t.Fatal(err)
+	}
+	for len(c.log) < 10 {
+		c.writeSome(mk)
+	}
+	late := func(int) fault { return delayed }
+	for after := ballast.LSN(0); after < 10; after += 5 {
+		d := &delta.Delta{Volume: c.volume, Epoch: 1, After: after, Groups: []delta.Group{c.group(after, after+5)}}
+		if after == 0 {
+			if err := c.shipper.check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.store.fault = late
+			if err := c.shipper.Ship(t.Context(), d); !errors.Is(err, errStore) {
+				t.Fatalf("Ship = %v; want %v", err, errStore)
+			}
+			c.store.fault = nil
+		}
+		if err := c.shipper.Ship(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.acked = 10
+	before := c.store.clone()
+	c.store.arrive()
+	if !maps.EqualFunc(before.objects, c.store.objects, bytes.Equal) {
+		t.Error("the first try replaced something")
+	}
+	wantWhole(t, c)
 }
