@@ -1,6 +1,7 @@
 // Package engine is the process that serves one attached volume: it opens the
 // volume, shows it as a file through FUSE, and answers on a Unix socket in the volume's folder
-// ([Run]). The same package is its client ([Spawn], [Dial]): the agent starts engines
+// ([Run]): what it does, what was written, and the volume at one moment. Chunks that are not here yet
+// it asks the node's agent for. The same package is its client ([Spawn], [Dial]): the agent starts engines
 // and finds them again after a restart of its own.
 //
 // # Invariants
@@ -14,6 +15,9 @@
 //	N4  Every call of a [Client] ends with its context, also when the engine is stopped
 //	    by a signal or a debugger.
 //	N5  A Kill reaches the engine that was dialled, or nobody.
+//	N6  What the archive reads comes whole, or is an error: changes that broke off
+//	    are no delta, and a snapshot ends with its count of chunks.
+//	N7  A chunk that the agent sent short, or not at all, is not in the volume.
 //
 // # Life
 //

@@ -74,7 +74,7 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// An engine that dies under a reader leaves an error, not a short snapshot.
+// N6: an engine that dies under a reader leaves an error, not a short snapshot.
 func TestSnapshotOfDeadEngine(t *testing.T) {
 	dir := newVolume(t)
 	c := spawn(t, dir, 1)
@@ -136,7 +136,7 @@ func outcome(t *testing.T, b []byte) (chunks int, err error) {
 	return read(t, s, make([]byte, s.Info().Size))
 }
 
-// A stream that is cut anywhere is an error.
+// N6: a stream that is cut anywhere is an error.
 func TestSnapshotIsNeverShort(t *testing.T) {
 	whole := stream(t)
 	if n, err := outcome(t, whole); n != 3 || err != nil {

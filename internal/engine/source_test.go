@@ -31,6 +31,7 @@ func agentAt(t *testing.T, socket string, serve http.HandlerFunc) {
 	t.Cleanup(func() { server.Close() })
 }
 
+// N7.
 func TestSource(t *testing.T) {
 	want := bytes.Repeat([]byte{7}, ballast.ChunkSize)
 	for _, tt := range []struct {

@@ -25,8 +25,16 @@ type gather struct {
 	bytes  int64       // of data, the group under way included
 	runs   int         // at most, so far
 	last   ballast.LSN // of the group under way; 0: it has no record
-	blocks *generation // of the group under way; a position counts blocks in data
-	data   []byte
+	blocks *generation // of the group under way; a position is a slot
+	slots  [][]byte    // each has room for slotsPerPiece blocks
+	used   position    // slots of the group under way
+}
+
+// slotsPerPiece keeps a small delta small, and a large one from being copied as it grows.
+const slotsPerPiece = 64
+
+func (g *gather) slot(at position) []byte {
+	return g.slots[at/slotsPerPiece][at%slotsPerPiece*blockSize:][:blockSize]
 }
 
 // full reports whether the delta would be too large with one record more.
@@ -58,17 +66,21 @@ func (g *gather) add(r record, data []byte) {
 
 // write puts blocks over those that the group has already.
 func (g *gather) write(first ballast.Block, data []byte) {
-	before := len(g.data)
+	before := g.used
 	for b := first; len(data) > 0; b, data = b+1, data[blockSize:] {
 		if at, ok := g.blocks.blocks[b]; ok {
-			copy(g.data[at*blockSize:], data[:blockSize])
+			copy(g.slot(at), data)
 			continue
 		}
-		g.blocks.blocks[b] = position(len(g.data) / blockSize)
-		g.data = append(g.data, data[:blockSize]...)
+		if int(g.used) == len(g.slots)*slotsPerPiece {
+			g.slots = append(g.slots, make([]byte, slotsPerPiece*blockSize))
+		}
+		copy(g.slot(g.used), data)
+		g.blocks.blocks[b] = g.used
+		g.used++
 		g.bytes += blockSize
 	}
-	if len(g.data) > before {
+	if g.used > before {
 		g.runs += runsPerRecord
 	}
 }
@@ -78,12 +90,11 @@ func (g *gather) finish(at point) {
 	blocks := g.blocks.sorted()
 	group := delta.Group{Last: g.last, Time: at.time, Size: at.size, Data: make([]byte, 0, len(blocks)*blockSize)}
 	for _, b := range blocks {
-		pos := g.blocks.blocks[b]
-		group.Data = append(group.Data, g.data[pos*blockSize:][:blockSize]...)
+		group.Data = append(group.Data, g.slot(g.blocks.blocks[b])...)
 	}
 	group.Runs = runs(blocks, g.blocks.zeros)
 	g.groups = append(g.groups, group)
-	g.last, g.data = 0, g.data[:0]
+	g.last, g.used = 0, 0
 }
 
 // delta ends the gathering. What is left is no point: the size is the next

@@ -273,3 +273,86 @@ func (a *rawArchive) follow() error {
 	a.v.Archived(a.at)
 	return nil
 }
+
+// TestSinceOfOldEpoch leaves a batch of a former epoch behind in a segment, where a
+// record of the same LSN could stand, and wants it not to be taken for that.
+func TestSinceOfOldEpoch(t *testing.T) {
+	met := 0
+	for seed := range uint64(50) {
+		c := newChaser(t, seed, 17, endless)
+		write := func(first, count int) {
+			c.model.tags++
+			p := make([]byte, count*blockSize)
+			for i := range count {
+				paint(p[i*blockSize:][:blockSize], c.model.tags, first+i)
+			}
+			c.record(c.model.tags, first, count)
+			if _, err := c.v.WriteAt(p, int64(first)*blockSize); err != nil {
+				t.Fatal(err)
+			}
+			c.v.mu.Lock()
+			c.v.log.cutTail()
+			c.v.mu.Unlock()
+			if err := c.v.drain(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(0, 1)
+		write(1, 1)
+		c.disk = c.disk.PowerCut(c.rng)
+		if err := c.open(2, endless); err != nil {
+			t.Fatal(err)
+		}
+		if c.last > 0 {
+			continue // the first one was not lost
+		}
+		met++
+		write(2, 1)
+		write(3, c.v.maxRecord()/blockSize) // goes to the next segment
+		if err := c.flush(); err != nil {
+			t.Fatal(err)
+		}
+		c.note(c.v)
+		if err := c.catchUp(&c.worker); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+	if met == 0 {
+		t.Error("no power cut lost the first of two batches")
+	}
+}
+
+// TestSinceOverAHole takes away a segment of the queue: what stood in it, and
+// before, is gone, and what is behind it stays.
+func TestSinceOverAHole(t *testing.T) {
+	c := newChaser(t, 1, 18, endless)
+	fillQueue(t, &c.worker, 4)
+	third := c.v.log.held[2].first
+	name := c.v.log.held[1].name
+	if err := c.v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.disk.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.open(2, endless); err != nil {
+		t.Fatal(err)
+	}
+	for after := ballast.LSN(0); after < c.v.Stats().Durable; {
+		d, err := c.v.Since(after, 1)
+		switch {
+		case errors.Is(err, ErrRecycled) && after < third-1:
+			after = c.v.Stats().Recycled
+			if after != third-1 {
+				t.Fatalf("recycled up to %d; want %d", after, third-1)
+			}
+		case err != nil:
+			t.Fatal(err)
+		default:
+			after = d.Last()
+		}
+	}
+	if held := c.v.Stats().QueueBytes; held < 2*small.Segment {
+		t.Errorf("the queue has %d bytes; what was behind the hole is to stay", held)
+	}
+}
