@@ -23,7 +23,12 @@ type below interface {
 // below returns what w is written over: the parent, else how the volume began. It
 // refuses a writer whose epoch was taken over (H5).
 func (a *Archive) below(ctx context.Context, w *baseWriter, parent *Base) (below, error) {
-	h, err := a.History(ctx, w.info.Volume)
+	bases, damage, err := a.allBases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &historian{archive: a, bases: bases, damage: damage}
+	h, err := r.read(ctx, w.info.Volume, w.info.LSN) // no more than who is the writer
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (f *frames) readFrame(ctx context.Context, object uint32, i int, off int64,
 	}
 	data, err := f.load(ctx, h, i, number)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", h.name, err)
+		return fmt.Errorf("read frame %d of %s: %w", i, h.name, err)
 	}
 	if off+int64(len(dst)) > int64(len(data)) {
 		return fmt.Errorf("read %s: frame %d ends early: %w", h.name, i, ballast.ErrInvalid)
@@ -160,5 +160,9 @@ func (f *frames) fetch(ctx context.Context, h *planned, i int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.DecodeFrame(i, sealed, f.sealer)
+	data, err := h.DecodeFrame(i, sealed, f.sealer)
+	if err != nil {
+		return nil, &tail.DamageError{Object: h.name, Err: err}
+	}
+	return data, nil
 }

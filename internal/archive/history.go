@@ -20,6 +20,7 @@ type History struct {
 	line    *tail.Line
 	strays  []Base   // those that are on no line
 	objects []object // of the line, by LSN
+	runs    []run    // of objects; see judge
 	begin   *beginning
 	head    ballast.LSN // the last record that something says was archived
 	behind  error       // the line goes on behind its end, nobody knows how far; nil: it does not

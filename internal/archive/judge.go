@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/tail"
@@ -26,6 +27,7 @@ type step struct {
 // judge finds all points, and which of them are whole: those that a base, or the
 // volume's beginning, leads to through objects that follow each other (H1).
 func (h *History) judge() {
+	h.runs = runsOf(h.objects)
 	reached, reach := false, ballast.LSN(0)
 	for _, s := range h.steps() {
 		whole := s.whole
@@ -65,23 +67,37 @@ func (h *History) steps() []step {
 	return steps
 }
 
+// run is objects that follow each other.
+type run struct{ first, last ballast.LSN }
+
+// runsOf returns the runs of objects, by LSN.
+func runsOf(objects []object) []run {
+	var runs []run
+	for i := range objects {
+		o := &objects[i]
+		if n := len(runs); n > 0 && o.First <= runs[n-1].last+1 {
+			runs[n-1].last = max(runs[n-1].last, o.until())
+		} else {
+			runs = append(runs, run{o.First, o.until()})
+		}
+	}
+	return runs
+}
+
 // missing returns the records that are not there between a mark and the next one,
 // or behind the last; first > last: none are missing.
 func (h *History) missing(i int) (first, last ballast.LSN) {
 	end := h.marks[i].point.LSN
-	for _, o := range h.objects { // by LSN
-		if o.First <= end+1 {
-			end = max(end, o.until())
-		}
+	behind := sort.Search(len(h.runs), func(r int) bool { return h.runs[r].first > end+1 })
+	if behind > 0 {
+		end = max(end, h.runs[behind-1].last)
 	}
 	if i+1 == len(h.marks) {
 		return end + 1, h.head
 	}
 	next := h.marks[i+1].point.LSN
-	for _, o := range h.objects {
-		if o.First > end {
-			next = min(next, o.First-1)
-		}
+	if behind < len(h.runs) {
+		next = min(next, h.runs[behind].first-1)
 	}
 	return end + 1, next
 }

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ballast-io/ballast"
 )
 
 // mutation is something that happens to objects of an archive.
@@ -237,7 +235,7 @@ func TestNoFalseAlarm(t *testing.T) {
 			t.Fatalf("after %d shipments: history: %v, problems %q", i+1, err, h.Problems)
 		}
 		if p, err := a.Plan(t.Context(), m.id, When{}); err != nil || p.Point.LSN != m.lsn {
-			t.Fatalf("after %d shipments: plan %+v, %v; want LSN %d", i+1, p, err, ballast.LSN(m.lsn))
+			t.Fatalf("after %d shipments: plan %+v, %v; want LSN %d", i+1, p, err, m.lsn)
 		}
 	}
 }

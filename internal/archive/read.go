@@ -227,10 +227,10 @@ func (a *Archive) readOpen(ctx context.Context, volume ballast.VolumeID, epoch b
 		return nil, err
 	}
 	open, got, err := tail.DecodeOpen(sealed, a.repo)
-	if err != nil || got != digest || open.Volume != volume || open.Epoch != epoch {
-		return nil, nil // damaged is as good as missing
+	if err == nil && got == digest && open.Volume == volume && open.Epoch == epoch {
+		return open, nil
 	}
-	return open, nil
+	return nil, nil //nolint:nilerr // damaged is as good as missing, and told by the log
 }
 
 // getOpen reads an open, sealed.

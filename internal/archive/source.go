@@ -137,7 +137,8 @@ func (s *Source) FetchBytes() (n int64) {
 	return n
 }
 
-// Fetch reads a chunk into p, which has the size of one. An error leaves p undefined.
+// Fetch reads a chunk into p, which has the size of one. An error leaves p
+// undefined; a [repository.DamageError] or a [tail.DamageError] does not go away by itself.
 func (s *Source) Fetch(ctx context.Context, chunk int, p []byte) error {
 	if chunk < 0 || chunk >= s.chunks || len(p) != ballast.ChunkSize {
 		return fmt.Errorf("fetch chunk %d of %d into %d bytes: %w", chunk, s.chunks, len(p), ballast.ErrInvalid)
