@@ -99,7 +99,7 @@ func (s *Server) Init(ctx context.Context) error {
 	if _, err := s.Machine.Output(ctx, "install", "-d", "-m", "700", "-o", owner, s.Data); err != nil {
 		return err
 	}
-	cmd := s.Command(ctx, "initdb", "--no-sync", "--auth=trust", "-D", s.Data)
+	cmd := s.Command(ctx, "initdb", "--auth=trust", "-D", s.Data)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := s.Machine.Run(cmd); err != nil {
