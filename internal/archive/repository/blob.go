@@ -28,9 +28,11 @@ func (r *Repository) BlobSize(t Type, id ID) (int64, bool) {
 func (r *Repository) LoadBlob(ctx context.Context, t Type, id ID) ([]byte, error) {
 	b := blobID{t, id}
 	data, err := r.loadAny(ctx, r.index.locate(b))
-	if errors.Is(err, errGone) && r.LoadIndex(ctx) == nil {
-		// Somebody pruned since the index was read: the blob is elsewhere.
-		data, err = r.loadAny(ctx, r.index.locate(b))
+	if errors.Is(err, errGone) {
+		// Somebody may have pruned since the index was read: the blob is elsewhere.
+		if _, again := r.readIndex(ctx); again == nil {
+			data, err = r.loadAny(ctx, r.index.locate(b))
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load %v %s: %w", t, id.Short(), err)

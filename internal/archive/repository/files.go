@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/store"
 )
@@ -113,4 +115,27 @@ func exists(ctx context.Context, st store.Store, prefix string) (bool, error) {
 func isDamage(err error) bool {
 	var damage *DamageError
 	return errors.As(err, &damage)
+}
+
+// each reads files, some at once. It returns what is damaged apart from what kept it from
+// coming to its end.
+func each(ctx context.Context, parallel int, files []file, read func(context.Context, file) error) (bad []error, err error) {
+	errs := make([]error, len(files))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for i, f := range files {
+		group.Go(func() error {
+			if errs[i] = read(ctx, f); isDamage(errs[i]) {
+				return nil
+			}
+			return errs[i]
+		})
+	}
+	err = group.Wait()
+	for _, e := range errs {
+		if isDamage(e) {
+			bad = append(bad, e)
+		}
+	}
+	return bad, err
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
+// indexParallel files are read at once; each may take tens of MiB until it is decoded.
+const indexParallel = 4
+
 // maxIndexBlobs are in one index file, but for a pack that has more.
 const maxIndexBlobs = 50_000
 
@@ -99,23 +102,34 @@ func (r *Repository) LoadIndex(ctx context.Context) error {
 }
 
 // readIndex is LoadIndex that tells the damaged files from what kept it from coming to
-// its end.
+// its end. Without a lock, a prune may replace files between the list and the read: then
+// the new ones are there already, and the list is made again.
 func (r *Repository) readIndex(ctx context.Context) (bad []error, err error) {
+	const tries = 5
+	for range tries {
+		if bad, err = r.readIndexOnce(ctx); !errors.Is(err, ballast.ErrNotFound) {
+			return bad, err
+		}
+	}
+	return bad, err
+}
+
+func (r *Repository) readIndexOnce(ctx context.Context) (bad []error, err error) {
+	known := r.index.known() // before the list: what is added meanwhile is not gone
 	files, err := list(ctx, r.store, indexFolder)
 	if err != nil {
 		return nil, err
 	}
-	fresh, gone := newFiles(files, r.index.known())
-	for _, f := range fresh {
+	fresh, gone := newFiles(files, known)
+	bad, err = each(ctx, indexParallel, fresh, func(ctx context.Context, f file) error {
 		packs, err := r.getIndex(ctx, f)
-		if err != nil && !isDamage(err) {
-			return bad, err
+		if err == nil {
+			r.index.add(f.id, packs)
 		}
-		if err != nil {
-			bad = append(bad, err)
-			continue
-		}
-		r.index.add(f.id, packs)
+		return err
+	})
+	if err != nil {
+		return bad, err
 	}
 	// Only now: what replaces a file is in already.
 	r.index.forget(gone)

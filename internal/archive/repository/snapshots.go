@@ -75,25 +75,31 @@ func (r *Repository) readSnapshots(ctx context.Context) (all []Snapshot, bad []e
 // readSnapshotsLocked makes the cache what the store has.
 func (r *Repository) readSnapshotsLocked(ctx context.Context, files []file) (bad []error, err error) {
 	byID := make(map[ID]*Snapshot, len(files))
+	var fresh []file
 	for _, f := range files {
-		s := r.snapshots.byID[f.id]
-		if s == nil {
-			s, err = r.getSnapshot(ctx, f)
-		}
-		switch {
-		case err == nil:
+		if s := r.snapshots.byID[f.id]; s != nil {
 			byID[f.id] = s
-		case isDamage(err):
-			bad = append(bad, err)
-			err = nil
-		case errors.Is(err, ballast.ErrNotFound):
-			err = nil // removed since it was listed
-		default:
-			return nil, err
+			continue
 		}
+		fresh = append(fresh, f)
 	}
-	r.snapshots.byID = byID
-	return bad, nil
+	var mu sync.Mutex // guards byID
+	bad, err = each(ctx, walkParallel, fresh, func(ctx context.Context, f file) error {
+		s, err := r.getSnapshot(ctx, f)
+		if errors.Is(err, ballast.ErrNotFound) {
+			return nil // removed since it was listed
+		}
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			byID[f.id] = s
+		}
+		return err
+	})
+	if err == nil {
+		r.snapshots.byID = byID
+	}
+	return bad, err
 }
 
 func (r *Repository) getSnapshot(ctx context.Context, f file) (*Snapshot, error) {

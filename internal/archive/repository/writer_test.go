@@ -313,3 +313,28 @@ func TestLoadBlobFollowsAPrune(t *testing.T) {
 		sameFiles(t, got, kept[s.ID])
 	}
 }
+
+// Without a lock, index files may be replaced between the list and the read.
+func TestLoadIndexFollowsAPrune(t *testing.T) {
+	r, m, kept := pruned(t)
+	reader := r.again(t, m)
+	pruning := false
+	m.fail = func(_ int, op, name string) (error, bool) {
+		if op == "get" && strings.HasPrefix(name, indexFolder) && !pruning {
+			pruning = true
+			prunedNow := m.objects // its lock is held by this call
+			if err := r.again(t, &memory{objects: prunedNow}).Prune(t.Context(), nil, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil, false
+	}
+	if err := reader.LoadIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.fail = nil
+	wholeAndSame(t, reader, kept)
+	if !pruning {
+		t.Error("nothing was pruned")
+	}
+}
