@@ -40,6 +40,9 @@ func (w *shipping) note(ctx context.Context, err error) {
 		return
 	}
 	w.n.meters.shipFailures.Inc()
+	if _, closed := w.n.vault.get(); closed != nil {
+		return // the archive as a whole is not well, and that is said
+	}
 	w.n.quiet.warn("ship "+string(w.s.id), "the archive does not take what the volume wrote; it waits in the log", "volume", w.record.Name, "error", err)
 	if failures < behindAfter {
 		return

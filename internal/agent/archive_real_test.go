@@ -2,10 +2,12 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+	"github.com/ballast-io/ballast/internal/archive/store/s3test"
 )
 
 // archivedUntil waits until everything that is synced on a volume is archived.
@@ -139,4 +142,51 @@ func (a *realAgent) verify(t *testing.T, name, command string) {
 func nextSecond(t *testing.T, after time.Time) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("the second after %s", after), func() bool { return time.Now().Truncate(time.Second).After(after) })
+}
+
+// The archive goes away while a volume fills in: what is missing waits, nothing wrong is
+// read, and when the archive is back it goes on. That a wait ends with an error after its
+// budget is package volume's to test.
+func TestRealArchiveAwayInHydration(t *testing.T) {
+	needRoot(t)
+	server := s3test.Start(t)
+	for _, pair := range server.Env() {
+		name, value, _ := strings.Cut(pair, "=")
+		t.Setenv(name, value) // the agent has it from here
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("of the tests\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startReal(t, t.TempDir(), server.URL("away"), password)
+	if _, err := a.archive.Init(t.Context(), connect.NewRequest(&v1.InitArchiveRequest{})); err != nil {
+		t.Fatal(err)
+	}
+	a.create("db", map[string]string{"size": "256M"})
+	content := random(3, 40<<20)
+	writeSynced(t, filepath.Join(a.attach("db", "a"), "key"), string(content))
+	a.archivedUntil("db", time.Now())
+	eventually(t, "base snapshot", func() bool {
+		st := a.inspect("db").GetArchive()
+		return st.GetLastSnapshot() != nil && !st.GetSnapshotting()
+	})
+	a.restoreAt(&v1.RestoreAtRequest{Name: "db", As: "copy"})
+	server.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := a.volumes.Attach(ctx, connect.NewRequest(&v1.AttachRequest{Name: "copy", Holder: "b"})); err == nil {
+		t.Error("a volume was mounted whose first block is in an archive that is away")
+	}
+	wrote := time.Now()
+	writeSynced(t, filepath.Join(a.inspect("db").GetMountpoint(), "more"), "written while the archive is away")
+	server.Restart()
+	copied := a.attach("copy", "c")
+	wantFile(t, filepath.Join(copied, "key"), content)
+	eventually(t, "hydration", func() bool { v := a.inspect("copy"); return v.GetEngine().GetPid() != 0 && v.GetHydration() == nil })
+	eventually(t, "forgetting the source", func() bool {
+		return !exists(filepath.Join(a.dir, volumesDir, a.inspect("copy").GetId(), sourceFile))
+	})
+	a.archivedUntil("db", wrote)
+	a.detach("copy", "c")
+	a.detach("db", "a")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"testing"
@@ -167,34 +168,36 @@ func TestIdleAsksNothing(t *testing.T) {
 }
 
 // The store fails at every call in turn, whatever it had done: nothing is lost of the
-// history, writers are not kept, and the agent's end in the middle does no harm.
+// history, writers are not kept, and an agent that ends in the middle does no harm.
 func TestShipUnderFaults(t *testing.T) {
-	for call := 0; ; call++ {
-		reached := false
-		t.Run(fmt.Sprint(call), func(t *testing.T) {
-			m, s := newMachine(), newSite(t)
-			base := len(s.store.Calls())
-			s.store.FailWith(storetest.FailAt(base+call, errStore))
-			dir := t.TempDir()
-			n, stop := archiveNode(t, m, s, dir)
-			id, d := volumeOn(t, m, n, "db")
-			d.write(0, 'a', second(1))
-			d.write(300, 'b', second(2))
-			archivedUpTo(t, d, 2)
+	m, s := newMachine(), newSite(t)
+	dir := t.TempDir()
+	n, stop := archiveNode(t, m, s, dir)
+	id, d := volumeOn(t, m, n, "db")
+	want := map[ballast.Block]byte{}
+	var moments []map[ballast.Block]byte
+	for call := range 24 {
+		s.store.FailWith(storetest.FailAt(len(s.store.Calls())+call%8, errStore))
+		block, fill := ballast.Block(call*97%4000), byte('a'+call)
+		last := d.write(block, fill, second(call))
+		want[block] = fill
+		moments = append(moments, maps.Clone(want))
+		switch call % 6 {
+		case 3:
 			stop()
-			n, _ = archiveNode(t, m, s, dir)
-			d.write(0, 'c', second(3))
-			archivedUpTo(t, d, 3)
+			n, stop = archiveNode(t, m, s, dir)
+		case 5:
 			mustDetach(t, n, "db", "a")
-			reached = len(s.store.Calls()) > base+call
-			s.store.FailWith(nil)
-			wantContent(t, s, id, archive.When{Time: second(2)}, map[ballast.Block]byte{0: 'a', 300: 'b'})
-			wantContent(t, s, id, archive.When{}, map[ballast.Block]byte{0: 'c', 300: 'b'})
-		})
-		if !reached || t.Failed() || call > 200 {
-			return
+			mustAttach(t, n, "db", "a")
 		}
+		archivedUpTo(t, d, last)
 	}
+	s.store.FailWith(nil)
+	mustDetach(t, n, "db", "a")
+	for i, content := range moments {
+		wantContent(t, s, id, archive.When{Time: second(i)}, content)
+	}
+	wantContent(t, s, id, archive.When{}, want)
 }
 
 // The store is away: writers go on, the condition says so, and it ends by itself.
