@@ -15,6 +15,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
+	"github.com/ballast-io/ballast/internal/archive"
 )
 
 // maxRequest is the size in bytes that no request of the API reaches.
@@ -75,6 +76,10 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 func apiError(err error) error {
 	if err == nil {
 		return nil
+	}
+	var gap *archive.GapError
+	if errors.As(err, &gap) {
+		return connect.NewError(connect.CodeDataLoss, err)
 	}
 	for _, known := range []struct {
 		is   error

@@ -15,7 +15,8 @@ const behindAfter = 2
 
 // note remembers how shipping went, for people.
 func (w *shipping) note(ctx context.Context, err error) {
-	if errors.Is(err, errFenced) || errors.Is(err, errEngineGone) || errors.Is(err, errEngineAsked) {
+	silent := errors.Is(err, errEngineAsked) && errors.Is(err, context.DeadlineExceeded)
+	if errors.Is(err, errFenced) || errors.Is(err, errEngineGone) || silent {
 		return // said elsewhere
 	}
 	w.mu.Lock()

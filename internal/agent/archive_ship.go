@@ -60,10 +60,9 @@ func (n *node) startShipping(s *slot, a *attachment) {
 	}
 	w := &shipping{n: n, s: s, record: a.record, engine: a.engine, asked: make(chan chan error), jobs: make(chan *baseJob), done: make(chan struct{})}
 	state, _, err := loadArchiveState(n.disk, s.dir)
-	if err != nil {
-		n.log.Warn("what was archived of the volume is not remembered, and is looked up in the archive", "volume", a.record.Name, "error", err)
+	if err == nil { // said when the volume was taken over
+		w.state = state
 	}
-	w.state = state
 	begun := make(chan struct{})
 	if n.do(func(ctx context.Context) {
 		ctx, w.stop = context.WithCancel(ctx)

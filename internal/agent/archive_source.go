@@ -14,6 +14,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/repository"
+	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -232,8 +233,9 @@ func (n *node) serveChunk(w http.ResponseWriter, r *http.Request) {
 // fetchStatus says whether asking again may help.
 func fetchStatus(err error) int {
 	var pack *repository.DamageError
+	var object *tail.DamageError
 	switch {
-	case errors.As(err, &pack), errors.Is(err, ballast.ErrInvalid):
+	case errors.As(err, &pack), errors.As(err, &object), errors.Is(err, ballast.ErrInvalid):
 		return http.StatusInternalServerError
 	case errors.Is(err, ballast.ErrNotFound):
 		return http.StatusNotFound

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
+	"github.com/ballast-io/ballast/internal/archive/tail"
 )
 
 // countedSource is a chunkSource that fails as it is told.
@@ -66,6 +67,7 @@ func TestFetchStatus(t *testing.T) {
 		{"the archive is not open yet", fmt.Errorf("x: %w", ballast.ErrNotReady), http.StatusServiceUnavailable},
 		{"too slow", context.DeadlineExceeded, http.StatusServiceUnavailable},
 		{"a pack is damaged", fmt.Errorf("x: %w", &repository.DamageError{File: "f"}), http.StatusInternalServerError},
+		{"an object is damaged", fmt.Errorf("x: %w", &tail.DamageError{}), http.StatusInternalServerError},
 		{"no such chunk", fmt.Errorf("x: %w", ballast.ErrInvalid), http.StatusInternalServerError},
 		{"the object is gone", fmt.Errorf("x: %w", ballast.ErrNotFound), http.StatusNotFound},
 	} {

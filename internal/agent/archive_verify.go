@@ -13,6 +13,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
@@ -56,10 +57,22 @@ func (n *node) Verify(ctx context.Context, rec cluster.Record, command string, r
 	if err != nil {
 		v.Error = err.Error()
 	}
-	if ctx.Err() == nil {
+	if err == nil || isVerdict(err) {
 		n.noteVerified(rec, v)
 	}
 	return v
+}
+
+// errLooked begins what was found by looking at what was restored.
+var errLooked = errors.New("look at what was restored")
+
+// isVerdict reports whether an error says something of what the archive has, and not of the
+// way there.
+func isVerdict(err error) bool {
+	var gap *archive.GapError
+	var pack *repository.DamageError
+	var object *tail.DamageError
+	return errors.As(err, &gap) || errors.As(err, &pack) || errors.As(err, &object) || errors.Is(err, errLooked)
 }
 
 func (n *node) verify(ctx context.Context, rec cluster.Record, command string, v *verification, report func(archive.Progress)) (err error) {
@@ -89,7 +102,13 @@ func (n *node) verify(ctx context.Context, rec cluster.Record, command string, v
 	if v.Bytes, err = writeImage(ctx, src, image, report); err != nil {
 		return fmt.Errorf("read it from the archive: %w", err)
 	}
-	return lookAt(ctx, rec, image, filepath.Join(dir, mountName), command, v)
+	if err := lookAt(ctx, rec, image, filepath.Join(dir, mountName), command, v); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errLooked, err)
+	}
+	return nil
 }
 
 // verifyFolder makes an empty folder.
