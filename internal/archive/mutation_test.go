@@ -100,10 +100,7 @@ func sibling(rng *rand.Rand, st *memory, name string) string {
 // R7, G5, H1, H2: whatever happens to an archive, what is restored from it is exactly
 // a state that was, and the one that was asked for unless that is said.
 func TestMutations(t *testing.T) {
-	count := uint64(150)
-	if testing.Short() {
-		count = 60
-	}
+	count := amount(150, 20)
 	if n, err := strconv.ParseUint(os.Getenv("BALLAST_MUTATIONS"), 10, 32); err == nil {
 		count = n
 	}

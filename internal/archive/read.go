@@ -230,7 +230,7 @@ func (a *Archive) readOpen(ctx context.Context, volume ballast.VolumeID, epoch b
 	if err == nil && got == digest && open.Volume == volume && open.Epoch == epoch {
 		return open, nil
 	}
-	return nil, nil //nolint:nilerr // damaged is as good as missing, and told by the log
+	return nil, nil // damaged is as good as missing, and told by the log
 }
 
 // getOpen reads an open, sealed.

@@ -17,10 +17,7 @@ import (
 // at that moment, byte for byte.
 func TestRestoreIsTheVolumeAtThatMoment(t *testing.T) {
 	const moments, steps = 20, 100
-	workloads := uint64(25)
-	if testing.Short() {
-		workloads = 5
-	}
+	workloads := amount(25, 3)
 	a := newArchive(t, newMemory())
 	for seed := range workloads {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -38,6 +35,14 @@ func TestRestoreIsTheVolumeAtThatMoment(t *testing.T) {
 			}
 		})
 	}
+}
+
+// amount is how much a test does: less where there is little time.
+func amount(full, short uint64) uint64 {
+	if testing.Short() || isRace {
+		return short
+	}
+	return full
 }
 
 // checkMoments restores the volume as it was at moments by chance: what the policy
@@ -76,10 +81,7 @@ func (m *model) checkMoment(moment time.Time) (there bool) {
 // G5, H4: retention takes nothing that it says it keeps, and what it takes is never
 // taken for something else.
 func TestRestoreAfterRetention(t *testing.T) {
-	workloads := uint64(12)
-	if testing.Short() {
-		workloads = 4
-	}
+	workloads := amount(12, 2)
 	a := newArchive(t, newMemory())
 	for seed := range workloads {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
