@@ -24,7 +24,7 @@ func (n *node) tellRemoved(ctx context.Context) {
 	for _, rec := range n.records.Trash() {
 		n.tellOne(ctx, rec, func() error {
 			r := &tail.Removed{Volume: rec.ID, Epoch: rec.Epoch, Time: rec.RemovedAt}
-			if err := tail.MarkRemoved(ctx, o.store, o.repo, r); err != nil {
+			if err := tail.MarkRemoved(ctx, o.store, o.archive.Tail(), r); err != nil {
 				return err
 			}
 			return vfs.ReplaceFile(n.disk, volumeDir(rec.ID)+"/"+removedFile, nil)

@@ -297,7 +297,7 @@ func (w *shipping) resume(ctx context.Context, o *opened) error {
 	w.mu.Lock()
 	saved := w.state.Tail
 	w.mu.Unlock()
-	writer, err := tail.Resume(ctx, tail.Config{Store: o.store, Sealer: o.repo, Volume: w.s.id, Save: w.saveTail, Owner: owner}, saved)
+	writer, err := tail.Resume(ctx, tail.Config{Store: o.store, Sealer: o.archive.Tail(), Volume: w.s.id, Save: w.saveTail, Owner: owner}, saved)
 	if err != nil {
 		return err
 	}

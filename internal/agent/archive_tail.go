@@ -27,7 +27,7 @@ func (n *node) beginTail(ctx context.Context, o *opened, made cluster.Record) er
 // returns the epoch that says so. Of several that try, one succeeds; whoever had it is
 // fenced off.
 func (n *node) takeTail(ctx context.Context, o *opened, rec cluster.Record, at tail.Point) (ballast.Epoch, error) {
-	line, err := tail.NewReader(o.store, o.repo).Load(ctx, rec.ID, 0)
+	line, err := tail.NewReader(o.store, o.archive.Tail()).Load(ctx, rec.ID, 0)
 	if err != nil {
 		return 0, fmt.Errorf("find the end of the volume's history: %w", err)
 	}
@@ -59,5 +59,5 @@ func (n *node) tailOf(ctx context.Context, o *opened, id ballast.VolumeID) (*tai
 	save := func(state tail.State) error {
 		return saveArchiveState(n.disk, dir, archiveState{Repository: o.repo.ID(), Tail: &state, LSN: state.Last})
 	}
-	return tail.Resume(ctx, tail.Config{Store: o.store, Sealer: o.repo, Volume: id, Save: save, Owner: owner}, nil)
+	return tail.Resume(ctx, tail.Config{Store: o.store, Sealer: o.archive.Tail(), Volume: id, Save: save, Owner: owner}, nil)
 }

@@ -16,6 +16,7 @@ import (
 type Archive struct {
 	store   store.Store
 	repo    *repository.Repository
+	sealer  *repository.Sealer // of the log tail
 	log     *tail.Reader
 	program string // who writes, as "ballast 1.2.3"
 
@@ -26,8 +27,15 @@ type Archive struct {
 // New returns the archive of an open store and its repository, which stay the
 // caller's to close.
 func New(st store.Store, repo *repository.Repository, program string) *Archive {
-	return &Archive{store: st, repo: repo, log: tail.NewReader(st, repo), program: program, opens: map[tail.Name]*tail.Open{}}
+	s := repo.Sealer(tailPurpose)
+	return &Archive{store: st, repo: repo, sealer: s, log: tail.NewReader(st, s), program: program, opens: map[tail.Name]*tail.Open{}}
 }
+
+// tailPurpose is what the log tail's keys are derived for. It is part of the format.
+const tailPurpose = "ballast log tail"
+
+// Tail returns what seals the log tail: writers of it are given this one.
+func (a *Archive) Tail() tail.Sealer { return a.sealer }
 
 // Repository returns the archive's repository.
 func (a *Archive) Repository() *repository.Repository { return a.repo }

@@ -83,7 +83,7 @@ func newModel(t testing.TB, a *Archive, seed uint64, id ballast.VolumeID, chunks
 func (m *model) resume() {
 	m.t.Helper()
 	s, err := tail.Resume(m.t.Context(), tail.Config{
-		Store: m.archive.store, Sealer: m.archive.repo, Volume: m.id, Owner: "n1-" + string(m.id), Save: func(tail.State) error { return nil },
+		Store: m.archive.store, Sealer: m.archive.Tail(), Volume: m.id, Owner: "n1-" + string(m.id), Save: func(tail.State) error { return nil },
 	}, nil)
 	m.must(err)
 	m.shipper = s

@@ -84,7 +84,7 @@ func (a *Archive) mustOpen(ctx context.Context, name tail.Name) (*tail.Open, err
 	if err != nil {
 		return nil, err
 	}
-	open, _, err = tail.DecodeOpen(sealed, a.repo)
+	open, _, err = tail.DecodeOpen(sealed, a.sealer)
 	if err != nil || open.Volume != name.Volume || open.Epoch != name.Epoch {
 		return nil, fmt.Errorf("%s is damaged: %w", name, orInvalid(err))
 	}

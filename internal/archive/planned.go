@@ -65,7 +65,7 @@ func (a *Archive) readHeader(ctx context.Context, volume ballast.VolumeID, o Obj
 	if err != nil {
 		return fmt.Errorf("read records %d to %d: %w", o.First, o.Last, err)
 	}
-	if p.Header, err = tail.DecodeHeader(front, a.repo); err != nil {
+	if p.Header, err = tail.DecodeHeader(front, a.sealer); err != nil {
 		return fmt.Errorf("read %s: %w", p.name, err)
 	}
 	if p.Digest() != o.Digest || p.Volume != volume || p.Epoch != o.Epoch || p.First != o.First || p.Last != o.Last {

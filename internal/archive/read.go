@@ -226,7 +226,7 @@ func (a *Archive) readOpen(ctx context.Context, volume ballast.VolumeID, epoch b
 	if err != nil {
 		return nil, err
 	}
-	open, got, err := tail.DecodeOpen(sealed, a.repo)
+	open, got, err := tail.DecodeOpen(sealed, a.sealer)
 	if err == nil && got == digest && open.Volume == volume && open.Epoch == epoch {
 		return open, nil
 	}

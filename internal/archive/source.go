@@ -67,7 +67,7 @@ func (s *Source) openTail(ctx context.Context, a *Archive, scratch Scratch) erro
 	if err != nil {
 		return err
 	}
-	s.overlay, s.frames = newOverlay(s.chunks), newFrames(a.store, a.repo, headers, scratch)
+	s.overlay, s.frames = newOverlay(s.chunks), newFrames(a.store, a.sealer, headers, scratch)
 	for i, h := range slices.Backward(headers) {
 		if err := s.overlay.underObject(h, uint32(i)); err != nil {
 			return err

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -13,8 +14,9 @@ import (
 
 // A2: sealed bytes are what was sealed, or an error.
 func TestUnsealRefusesEverythingButWhatWasSealed(t *testing.T) {
-	r, _ := newTestRepository(t)
+	one, _ := newTestRepository(t)
 	other, _ := newTestRepository(t)
+	r := one.Sealer("test")
 	plain := []byte("a volume's bytes")
 	sealed := r.Seal(plain)
 	if len(sealed) != len(plain)+Overhead {
@@ -26,7 +28,7 @@ func TestUnsealRefusesEverythingButWhatWasSealed(t *testing.T) {
 	if bytes.Equal(sealed, r.Seal(plain)) {
 		t.Error("two seals of one text are equal: the IV is not random")
 	}
-	if _, err := other.Unseal(sealed); err == nil {
+	if _, err := other.Sealer("test").Unseal(sealed); err == nil {
 		t.Error("another repository's key unseals it")
 	}
 	for i := range sealed {
@@ -40,6 +42,50 @@ func TestUnsealRefusesEverythingButWhatWasSealed(t *testing.T) {
 		if _, err := r.Unseal(sealed[:i]); err == nil {
 			t.Errorf("the first %d bytes are taken for all", i)
 		}
+	}
+}
+
+// A6: what was sealed for one purpose is refused for another, both ways. A blob is sealed
+// with the master key itself, and a user of a volume chooses what it says.
+func TestSealedForOnePurposeIsRefusedForAnother(t *testing.T) {
+	r, m := newTestRepository(t)
+	again, err := Open(t.Context(), m, []byte(password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := []byte("what a header of the tail says")
+	type unsealer func(sealed []byte) ([]byte, error)
+	seals := map[string]func(plain []byte) []byte{
+		"the repository": r.sealer.seal, "tail": r.Sealer("tail").Seal, "tail 2": r.Sealer("tail 2").Seal,
+	}
+	unseals := map[string]unsealer{
+		"the repository": func(b []byte) ([]byte, error) { return again.sealer.unseal(slices.Clone(b)) },
+		"tail":           again.Sealer("tail").Unseal, "tail 2": again.Sealer("tail 2").Unseal,
+	}
+	for by, seal := range seals {
+		for of, unseal := range unseals {
+			got, err := unseal(seal(header))
+			if by == of && (err != nil || !bytes.Equal(got, header)) {
+				t.Errorf("what was sealed for %s cannot be read again: %v", by, err)
+			}
+			if by != of && err == nil {
+				t.Errorf("what was sealed for %s is accepted for %s", by, of)
+			}
+		}
+	}
+}
+
+// The keys of a purpose are part of the format: this is a vector of it.
+func TestDerivedKeyVector(t *testing.T) {
+	s := secret{Encrypt: bytes.Repeat([]byte{1}, 32)}
+	s.MAC.K, s.MAC.R = bytes.Repeat([]byte{2}, 16), bytes.Repeat([]byte{3}, 16)
+	derived, err := s.derive("ballast log tail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "6261ebc98554f75e22610220dec9f59f"
+	if got := hex.EncodeToString(derived.r[:]); got != want {
+		t.Errorf("r = %s; want %s", got, want)
 	}
 }
 

@@ -16,6 +16,9 @@
 //	    still in the store.
 //	A5  Whatever a store hands out is held to limits: of size before it is read, of
 //	    memory and time before it is decoded.
+//	A6  What is sealed for one purpose is refused for every other: a store that moves
+//	    sealed bytes about cannot pass a blob, whose content a user of a volume may
+//	    choose, for anything but a blob.
 //
 // # Format
 //

@@ -189,12 +189,12 @@ func FuzzSealed(f *testing.F) {
 	f.Add([]byte("{}"), false)
 	f.Fuzz(func(t *testing.T, data []byte, whole bool) {
 		if !whole {
-			if plain, err := r.Unseal(data); err == nil {
+			if plain, err := r.Sealer("test").Unseal(data); err == nil {
 				t.Errorf("%x is taken for sealed: %x", data, plain)
 			}
 			return
 		}
-		plain, err := r.Unseal(r.Seal(data))
+		plain, err := r.sealer.unseal(r.sealer.seal(data))
 		if err != nil || !bytes.Equal(plain, data) {
 			t.Errorf("%x is unsealed as %x, %v", data, plain, err)
 		}

@@ -165,19 +165,6 @@ func getSmall(ctx context.Context, st store.Store, name string) ([]byte, error) 
 // ID returns the repository's ID, 64 hexadecimal digits; it never changes.
 func (r *Repository) ID() string { return r.config.ID }
 
-// Seal encrypts and authenticates plain with the master key, in new memory.
-func (r *Repository) Seal(plain []byte) []byte { return r.sealer.seal(plain) }
-
-// Unseal returns what Seal was given, in new memory, or an error where the bytes
-// are not what Seal returned.
-func (r *Repository) Unseal(sealed []byte) ([]byte, error) {
-	plain, err := r.sealer.unseal(append([]byte(nil), sealed...))
-	if err != nil {
-		return nil, fmt.Errorf("unseal %d bytes: %w", len(sealed), err)
-	}
-	return plain, nil
-}
-
 // thisHost is who we are to other users of the repository.
 func thisHost() Host {
 	name, err := os.Hostname()
