@@ -21,6 +21,25 @@
 //	A9  An agent that ends leaves what is attached as it is; one that starts takes
 //	    it over as the kernel and the engines describe it.
 //	A10 A removed volume can be restored until its time in the trash is over.
+//	A11 No write to a volume waits for the archive, and no call of Docker's for longer than
+//	    a moment.
+//	A12 An archive is never made in the place of one that is missing, but for the node's
+//	    own in its data folder; and that one's password is never made anew.
+//	A13 A record is called archived when the store has acknowledged it, and not before.
+//	A14 A volume that is filled from the archive keeps the way there until it has
+//	    everything; retention keeps what is on that way.
+//	A15 A node that recovers a volume has fenced off every other writer of its history
+//	    before anybody can use it.
+//	A16 The archive's password and the store's credentials are in no log, error, argument
+//	    or answer (G9).
+//
+// # The archive
+//
+// Each attached volume of class primary or clustered has a shipping: a goroutine that asks the
+// engine what its log made of the volume, and continues the volume's tail with it. What is
+// remembered in archive.json is a copy of what the archive says. One base snapshot is taken at a time.
+// A volume that is restored is made of files without content and a record with an origin; its
+// engine asks the agent for what it lacks (GET /chunks), and the agent the archive.
 //
 // # Concurrency
 //
