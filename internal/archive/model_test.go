@@ -34,6 +34,16 @@ func newArchive(t testing.TB, st store.Store) *Archive {
 	return New(st, repo, "ballast test")
 }
 
+// openArchive opens the archive in a store.
+func openArchive(t testing.TB, st store.Store) *Archive {
+	t.Helper()
+	repo, err := repository.Open(t.Context(), st, []byte(testPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(st, repo, "ballast test")
+}
+
 // model is a volume and everything it ever was, as far as the archive should know.
 type model struct {
 	t       testing.TB
