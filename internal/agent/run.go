@@ -21,6 +21,7 @@ import (
 // then leaves attached volumes as they are, for the next agent to take over.
 // It refuses to run where another agent has the data folder.
 func Run(ctx context.Context, cfg Config) (err error) {
+	tuneRuntime()
 	cfg, err = cfg.withDefaults()
 	if err != nil {
 		return err
