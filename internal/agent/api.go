@@ -77,8 +77,7 @@ func apiError(err error) error {
 	if err == nil {
 		return nil
 	}
-	var gap *archive.GapError
-	if errors.As(err, &gap) {
+	if _, ok := errors.AsType[*archive.GapError](err); ok {
 		return connect.NewError(connect.CodeDataLoss, err)
 	}
 	for _, known := range []struct {

@@ -59,7 +59,7 @@ func (n *node) startShipping(s *slot, a *attachment) {
 		return
 	}
 	w := &shipping{n: n, s: s, record: a.record, engine: a.engine, asked: make(chan chan error), jobs: make(chan *baseJob), done: make(chan struct{})}
-	state, _, err := loadArchiveState(n.disk, s.dir)
+	state, err := loadArchiveState(n.disk, s.dir)
 	if err == nil { // said when the volume was taken over
 		w.state = state
 	}

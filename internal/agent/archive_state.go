@@ -104,18 +104,16 @@ func decodeArchiveState(data []byte) (archiveState, error) {
 	return a, nil
 }
 
-// loadArchiveState returns what is remembered of the volume in dir. ok says whether
-// anything is.
-func loadArchiveState(disk vfs.FS, dir string) (_ archiveState, ok bool, err error) {
+// loadArchiveState returns what is remembered of the volume in dir; nothing is no error.
+func loadArchiveState(disk vfs.FS, dir string) (archiveState, error) {
 	data, err := vfs.ReadFile(disk, dir+"/"+archiveStateFile, maxArchiveState)
 	if errors.Is(err, fs.ErrNotExist) {
-		return archiveState{}, false, nil
+		return archiveState{}, nil
 	}
 	if err != nil {
-		return archiveState{}, false, err
+		return archiveState{}, err
 	}
-	a, err := decodeArchiveState(data)
-	return a, err == nil, err
+	return decodeArchiveState(data)
 }
 
 func saveArchiveState(disk vfs.FS, dir string, a archiveState) error {

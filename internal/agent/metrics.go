@@ -27,7 +27,7 @@ func newMeters() *meters {
 		}),
 		attachFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_mount_failures_total", Help: "Mounts that failed."}),
 		engineDeaths:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_engine_deaths_total", Help: "Engines that died."}),
-		shippedBytes:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_archive_shipped_bytes_total", Help: "Log tails that were archived, as they are stored."}),
+		shippedBytes:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_archive_shipped_bytes_total", Help: "Log tails that were archived, before compression."}),
 		shipFailures:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_archive_failures_total", Help: "Attempts to archive that failed."}),
 		fetchedBytes:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ballast_archive_fetched_bytes_total", Help: "Chunks of volumes that were fetched from the archive."}),
 	}

@@ -82,7 +82,7 @@ func (n *node) takeOverVolume(ctx context.Context, s *slot) error {
 		n.log.Warn("who held the volume is unreadable and taken for nobody", "volume", rec.Name, "error", err)
 		state = attachmentState{Epoch: rec.Epoch}
 	}
-	archived, _, err := loadArchiveState(n.disk, s.dir)
+	archived, err := loadArchiveState(n.disk, s.dir)
 	if err != nil {
 		n.log.Warn("what was archived of the volume is not remembered, and is looked up in the archive", "volume", rec.Name, "error", err)
 	}
