@@ -13,6 +13,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/environ"
 )
 
 const (
@@ -60,6 +61,7 @@ func unmountImage(ctx context.Context, mountpoint string) error {
 // run runs a program of the system's; its error has what the program said.
 func run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = environ.Of()
 	out := &tailBuffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ballast-io/ballast/internal/environ"
 )
 
 // served is the FUSE filesystem below a volume's device.
@@ -67,7 +69,7 @@ func (s served) commandOn(ctx context.Context, file *os.File, name string, args 
 	cmd := exec.Command(name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin:"+os.Getenv("PATH"))
+	cmd.Env = environ.Of("LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin:"+os.Getenv("PATH"))
 	// A group of its own: Ctrl-C is for us, and half a resize is worth less than a whole one.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	if file != nil {

@@ -185,6 +185,28 @@ func TestLife(t *testing.T) {
 	stopCleanly(t, c, dir)
 }
 
+// G9: an engine outlives the agent by days, and has none of its secrets.
+func TestEngineGetsNoSecrets(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "the secret")
+	t.Setenv("BALLAST_ARCHIVE_PASSWORD_FILE", "/the/secret")
+	t.Setenv("TZ", "Asia/Tokyo")
+	dir := newVolume(t)
+	c := spawn(t, dir, 1)
+	for _, file := range []string{"environ", "cmdline"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.process.Pid, file))
+		if err != nil || len(text) == 0 {
+			t.Fatalf("%s: %d bytes, %v", file, len(text), err)
+		}
+		if bytes.Contains(text, []byte("secret")) {
+			t.Errorf("the engine's %s is %q", file, text)
+		}
+		if file == "environ" && !bytes.Contains(text, []byte("TZ=Asia/Tokyo")) {
+			t.Errorf("the engine's %s is %q, without the time zone", file, text)
+		}
+	}
+	stopCleanly(t, c, dir)
+}
+
 func stopCleanly(t *testing.T, c *Client, dir string) {
 	t.Helper()
 	if err := errors.Join(device.Detach(t.Context(), DeviceFile(dir)), c.Stop(t.Context())); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/ballast-io/ballast/internal/environ"
 )
 
 // maxLog bounds engine.log in bytes: a longer one becomes engine.log.1 at the next start.
@@ -75,8 +77,8 @@ func command(cfg Config) (*exec.Cmd, error) {
 	if cfg.Agent != "" {
 		cmd.Args = append(cmd.Args, "--agent", cfg.Agent)
 	}
-	cmd.Dir = "/" // or it would hold the folder's filesystem
-	cmd.Env = append(os.Environ(), readyVariable+"="+strconv.Itoa(readyFD))
+	cmd.Dir = "/"                                                     // or it would hold the folder's filesystem
+	cmd.Env = environ.Of(readyVariable + "=" + strconv.Itoa(readyFD)) // an engine asks nobody, so it needs no credentials (G9)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
