@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // behindAfter is how many failures in a row are worth an operator's eye: a store that
@@ -49,7 +51,7 @@ func (w *shipping) note(ctx context.Context, err error) {
 		return
 	}
 	status, _ := w.ask(ctx) // without an answer the rest is said
-	w.n.health.raise(w.s.id, condBehind, behindTitle(w.record.Name, since, until, waiting(status.LogBytes+status.QueueBytes, w.n.cfg.ArchiveQueue), err),
+	w.n.health.raise(w.s.id, condBehind, behindTitle(w.record.Name, since, until, inLog(waiting(status), w.n.cfg.ArchiveQueue), err),
 		"see `ballast archive status`; it goes on by itself when the archive answers")
 }
 
@@ -62,8 +64,12 @@ func behindTitle(name string, since, until time.Time, waiting string, err error)
 		name, since.UTC().Format(time.RFC3339), err, newest, waiting)
 }
 
-func waiting(bytes, room int64) string {
-	return fmt.Sprintf("up to %d MiB wait in its log, which keeps %s", bytes>>20, ballast.FormatSize(room))
+// waiting is how much of a volume's log is not archived. Engines that are older than the
+// agent say it of whole segments only.
+func waiting(s engine.Status) int64 { return cmp.Or(s.Waiting, s.QueueBytes) }
+
+func inLog(bytes, room int64) string {
+	return fmt.Sprintf("%s wait in its log, which keeps %s", ballast.FormatSize(bytes), ballast.FormatSize(room))
 }
 
 // saveNowAndThen writes the state down, unless that was done a moment ago. It is a

@@ -9,7 +9,7 @@ import (
 // archiveView is how far a volume is archived, as far as the node knows.
 type archiveView struct {
 	state  archiveState
-	queued int64     // bytes of log that are kept until they are archived
+	queued int64     // bytes of log that are not archived
 	oldest time.Time // of the oldest flush that is not archived; zero: all are
 	since  time.Time // archiving fails since then
 	err    error
@@ -19,7 +19,7 @@ type archiveView struct {
 // describeArchive fills in what the slot's archiver, or the last one, knows. The caller
 // has s.mu.
 func (s *slot) describeArchive(v *archiveView) {
-	v.queued, v.oldest = s.status.QueueBytes, s.status.QueueSince
+	v.queued, v.oldest = waiting(s.status), s.status.QueueSince
 	if s.shipping == nil {
 		v.state = s.lastArchived
 		return

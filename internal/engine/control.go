@@ -44,6 +44,7 @@ type Status struct {
 	WrittenBytes uint64 `json:"written_bytes"`
 
 	QueueBytes int64       `json:"queue_bytes"`          // of the log that only the archive needs
+	Waiting    int64       `json:"waiting_bytes"`        // of the log that are not archived
 	Archived   ballast.LSN `json:"archived"`             // as far as this engine was told
 	Recycled   ballast.LSN `json:"recycled"`             // the last record that the log no longer holds; above Archived, the archive has a gap
 	QueueSince time.Time   `json:"queue_since,omitzero"` // of the oldest flush that is not archived
@@ -170,7 +171,7 @@ func (e *engine) status() Status {
 		LogBytes: s.LogBytes, LogCapacity: s.LogCapacity, ImageBytes: s.ImageBytes,
 		Reads: s.Reads, Writes: s.Writes, Flushes: s.Flushes, Discards: s.Discards,
 		ReadBytes: s.ReadBytes, WrittenBytes: s.Written, FullSince: s.FullSince,
-		QueueBytes: s.QueueBytes, Archived: s.Archived, Recycled: s.Recycled, QueueSince: s.QueueSince,
+		QueueBytes: s.QueueBytes, Waiting: s.Waiting, Archived: s.Archived, Recycled: s.Recycled, QueueSince: s.QueueSince,
 		TotalChunks: s.TotalChunks, MissingChunks: s.MissingChunks, FetchFailingSince: s.FetchFailingSince,
 	}
 	if s.FetchErr != nil {

@@ -168,7 +168,7 @@ func (v *Volume) begin() error {
 	}
 	v.log.history = v.desc.History
 	if v.log.last > 0 {
-		v.log.points.note(point{lsn: v.log.last, time: v.opts.Now(), size: v.size, opened: true})
+		v.log.points.note(point{lsn: v.log.last, time: v.opts.Now(), size: v.size, end: v.log.end(), opened: true})
 	}
 	v.opts.Log.Info("volume opened", "volume", v.id, "epoch", uint64(v.opts.Epoch),
 		"last_lsn", uint64(v.log.last), "applied_lsn", uint64(v.applied))

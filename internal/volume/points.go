@@ -16,8 +16,9 @@ const maxPoints = 4096
 type point struct {
 	lsn    ballast.LSN
 	time   time.Time
-	size   int64 // of the volume, in bytes
-	opened bool  // it ends what recovery found, and stays whatever follows
+	size   int64    // of the volume, in bytes
+	end    position // of the log then; other writers may have added a little
+	opened bool     // it ends what recovery found, and stays whatever follows
 }
 
 // points are those that the archive has not read. There is one for every second

@@ -21,7 +21,8 @@ type queue struct {
 	held     []*segment // in the order of the log; before those that apply needs
 	capacity int64      // bytes
 	archived ballast.LSN
-	history  history // constant once the volume is open
+	done     position // where the log ended at the newest flush that is archived
+	history  history  // constant once the volume is open
 	points   points
 }
 
@@ -101,8 +102,32 @@ func (v *Volume) Archived(lsn ballast.LSN) {
 	defer v.mu.Unlock()
 	l := &v.log
 	l.archived = max(l.archived, min(lsn, l.durable))
+	if waiting := l.points.after(l.archived); len(waiting) < len(l.points.list) {
+		l.done = l.points.list[len(l.points.list)-len(waiting)-1].end
+	}
 	l.points.forget(l.archived)
 	l.trim()
+}
+
+// waiting is how much of the log, in bytes, is behind the newest flush that is archived.
+func (l *log) waiting() int64 {
+	if len(l.points.list) == 0 || len(l.used) == 0 {
+		return 0
+	}
+	oldest := l.used[0]
+	if len(l.held) > 0 {
+		oldest = l.held[0]
+	}
+	from := max(l.done, oldest.at(0))
+	return int64(max(l.end(), from+1)-from) * blockSize //nolint:gosec // a log is smaller than 8 EiB
+}
+
+// end is where the next record goes.
+func (l *log) end() position {
+	if len(l.used) == 0 {
+		return 0
+	}
+	return l.used[len(l.used)-1].at(l.next)
 }
 
 // recycleHeld makes a segment of the queue ready for use, if there is one.

@@ -111,8 +111,14 @@ func TestArchivedLetsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	fillQueue(t, &w, 8)
+	before := w.v.Stats().Waiting
 	for lsn := ballast.LSN(1); lsn <= w.last; lsn++ {
 		w.v.Archived(lsn)
+		s := w.v.Stats()
+		if s.Waiting > before || (s.Waiting == 0) != s.QueueSince.IsZero() {
+			t.Errorf("archived up to %d, %d bytes wait, %d before, the oldest since %v", lsn, s.Waiting, before, s.QueueSince)
+		}
+		before = s.Waiting
 		if _, err := w.v.Since(lsn, 1); err != nil {
 			t.Errorf("archived up to %d, Since = %v", lsn, err)
 		}

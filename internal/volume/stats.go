@@ -25,6 +25,7 @@ type Stats struct {
 	LogBytes    int64       // disk space of segments that are needed
 	LogCapacity int64
 	QueueBytes  int64       // disk space of segments that only the archive needs
+	Waiting     int64       // bytes of the log behind the newest flush that is archived
 	Archived    ballast.LSN // in the archive, as far as it has said
 	Recycled    ballast.LSN // the last record that the log no longer holds; above Archived, the archive has a gap
 	QueueSince  time.Time   // of the oldest flush that is not archived; zero: all are
@@ -60,6 +61,7 @@ func (v *Volume) Stats() Stats {
 		LogBytes:    v.logBytes(),
 		LogCapacity: v.opts.LogCapacity,
 		QueueBytes:  v.log.queueBytes(),
+		Waiting:     v.log.waiting(),
 		Archived:    v.log.archived,
 		Recycled:    v.log.recycled(),
 		QueueSince:  v.log.points.oldest(),

@@ -190,7 +190,7 @@ func (v *Volume) flushTail() error {
 	defer v.mu.Unlock()
 	v.log.durable = last
 	v.committed = last // the in-sync set is this node alone
-	v.log.points.note(point{lsn: last, time: v.opts.Now(), size: v.size})
+	v.log.points.note(point{lsn: last, time: v.opts.Now(), size: v.size, end: v.log.end()})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +134,12 @@ func (m *Machine) Command(ctx context.Context, name string, args ...string) *exe
 
 // Start starts cmd inside the machine; the caller waits for it.
 func (m *Machine) Start(cmd *exec.Cmd) error { return m.ns.start(cmd) }
+
+// Listen opens a socket in the machine's network, which this program serves: a test can
+// be a server that the machine's programs reach on their loopback. The caller closes it.
+func (m *Machine) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	return m.ns.listen(ctx, network, address)
+}
 
 // Run runs cmd inside the machine.
 func (m *Machine) Run(cmd *exec.Cmd) error {

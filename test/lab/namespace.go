@@ -2,10 +2,12 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -80,7 +82,20 @@ func (n *namespaces) close() error {
 
 // start starts cmd inside the namespaces. The process is a child of this
 // program and has the id that the host knows it by.
-func (n *namespaces) start(cmd *exec.Cmd) error {
+func (n *namespaces) start(cmd *exec.Cmd) error { return n.within(cmd.Start) }
+
+// listen opens a socket of the machine's network, for this program to serve.
+func (n *namespaces) listen(ctx context.Context, network, address string) (l net.Listener, err error) {
+	var config net.ListenConfig
+	err = n.within(func() (err error) {
+		l, err = config.Listen(ctx, network, address)
+		return err
+	})
+	return l, err
+}
+
+// within calls do on a thread that is inside the namespaces.
+func (n *namespaces) within(do func() error) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -88,14 +103,14 @@ func (n *namespaces) start(cmd *exec.Cmd) error {
 			// /proc/self shows what the main thread sees: leave it alone, and
 			// hold it so that the next goroutine gets another.
 			defer runtime.UnlockOSThread()
-			result <- n.start(cmd)
+			result <- n.within(do)
 			return
 		}
 		// Never unlocked: the runtime ends the thread with the goroutine, so the
 		// machine's namespaces do not leak into the rest of this program.
 		err := n.enter()
 		if err == nil {
-			err = cmd.Start()
+			err = do()
 		}
 		result <- err
 	}()

@@ -1,6 +1,7 @@
 package s3test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -55,6 +56,7 @@ func Next(n int, method string, rule Rule) func(*http.Request) Rule {
 type Proxy struct {
 	t      testing.TB
 	addr   string
+	listen Listen
 	target *httputil.ReverseProxy
 	held   chan struct{}
 
@@ -66,12 +68,22 @@ type Proxy struct {
 	requests int
 }
 
+// Listen opens the socket that a proxy listens on.
+type Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
 // NewProxy runs a proxy in front of s until the test ends.
 func NewProxy(t testing.TB, s *Server) *Proxy {
 	t.Helper()
+	return NewProxyAt(t, s, freeAddress(t), new(net.ListenConfig).Listen)
+}
+
+// NewProxyAt is [NewProxy] with an address, which listen may open in another network than
+// the server's.
+func NewProxyAt(t testing.TB, s *Server, addr string, listen Listen) *Proxy {
+	t.Helper()
 	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 	p := &Proxy{
-		t: t, addr: freeAddress(t), held: make(chan struct{}, 1000),
+		t: t, addr: addr, listen: listen, held: make(chan struct{}, 1000),
 		rule: Always(Rule{}), lifted: make(chan struct{}),
 		target: &httputil.ReverseProxy{
 			// The host's name is signed, so the client's stays.
@@ -132,8 +144,7 @@ func (p *Proxy) Refuse() {
 // Listen takes connections again.
 func (p *Proxy) Listen() {
 	p.t.Helper()
-	var listener net.ListenConfig
-	l, err := listener.Listen(p.t.Context(), "tcp", p.addr)
+	l, err := p.listen(p.t.Context(), "tcp", p.addr)
 	if err != nil {
 		p.t.Fatal(err)
 	}

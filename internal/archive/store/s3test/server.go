@@ -47,11 +47,18 @@ type Server struct {
 // out where no server can be had.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, kind: wanted(t), dir: t.TempDir(), addr: freeAddress(t)}
-	s.path = s.kind.binary(t)
 	for name, value := range environment() {
 		t.Setenv(name, value)
 	}
+	return Run(t)
+}
+
+// Run is [Start] without the environment: for programs that get theirs from elsewhere, and
+// tests that run beside others.
+func Run(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{t: t, kind: wanted(t), dir: t.TempDir(), addr: freeAddress(t)}
+	s.path = s.kind.binary(t)
 	t.Cleanup(s.Kill)
 	s.run()
 	s.makeBucket()
@@ -77,6 +84,12 @@ func (s *Server) Env() (env []string) {
 		env = append(env, name+"="+value)
 	}
 	return env
+}
+
+// Credentials returns the text of a file that lets the programs of the user in whose
+// ~/.aws/credentials it is use the server.
+func (*Server) Credentials() string {
+	return fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secretKey)
 }
 
 // URL returns the archive's URL of a prefix in the server's bucket.
