@@ -20,13 +20,14 @@ const (
 	condStaleHolders = "stale-holders"
 	condNotGrown     = "not-grown"
 
-	condArchive      = "archive-unavailable"
-	condArchiveLocal = "archive-local"
-	condBehind       = "archive-behind"
-	condFenced       = "archive-fenced"
-	condGap          = "archive-gap"
-	condNotVerified  = "archive-not-verified"
-	condHydration    = "hydration-waits"
+	condArchive         = "archive-unavailable"
+	condArchiveLocal    = "archive-local"
+	condArchiveUnfenced = "archive-store-cannot-fence"
+	condBehind          = "archive-behind"
+	condFenced          = "archive-fenced"
+	condGap             = "archive-gap"
+	condNotVerified     = "archive-not-verified"
+	condHydration       = "hydration-waits"
 )
 
 // condition is something an operator should know or act on.

@@ -44,6 +44,8 @@ type opened struct {
 	store   store.Store
 	repo    *repository.Repository
 	archive *archive.Archive
+
+	unfenced bool // the store cannot keep two machines from continuing one history
 }
 
 func newVault(open func(ctx context.Context) (*opened, error)) *vault {
@@ -170,7 +172,17 @@ func (n *node) openArchive(ctx context.Context) (_ *opened, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open archive %s: %w", n.cfg.publicURL(), err)
 	}
-	return &opened{store: st, repo: repo, archive: archive.New(st, repo, program(n.cfg.Version))}, nil
+	return &opened{store: st, repo: repo, archive: archive.New(st, repo, program(n.cfg.Version)), unfenced: n.isUnfenced(ctx, st)}, nil
+}
+
+// isUnfenced tries what fencing between machines stands on (G3). A store that cannot be
+// written now may be good to restore from.
+func (n *node) isUnfenced(ctx context.Context, st store.Store) bool {
+	err := store.Probe(ctx, st, "")
+	if err != nil {
+		n.log.Warn("the archive was opened, but its store does not do all that it should", "url", n.cfg.publicURL(), "error", err)
+	}
+	return errors.Is(err, store.ErrUnconditional)
 }
 
 func (n *node) openRepository(ctx context.Context, st store.Store, mayMake bool) (*repository.Repository, error) {
@@ -232,21 +244,29 @@ func (n *node) initArchive(ctx context.Context) (_ *repository.Repository, err e
 		return nil, fmt.Errorf("make archive: %w", err)
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if n.cfg.ownArchive() {
-		if err := n.makeOwnKey(ctx, st); err != nil {
-			return nil, fmt.Errorf("make archive %s: %w", n.cfg.publicURL(), err)
-		}
-	}
-	password, err := n.password(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("make archive %s: %w", n.cfg.publicURL(), err)
-	}
-	repo, err := repository.Init(ctx, st, password, n.host())
+	repo, err := n.initIn(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("make archive %s: %w", n.cfg.publicURL(), err)
 	}
 	n.log.Info("made the archive", "url", n.cfg.publicURL(), "repository_id", repo.ID())
 	return repo, nil
+}
+
+// initIn makes the archive in a store that can hold one.
+func (n *node) initIn(ctx context.Context, st store.Store) (*repository.Repository, error) {
+	if err := store.Probe(ctx, st, ""); err != nil {
+		return nil, err
+	}
+	if n.cfg.ownArchive() {
+		if err := n.makeOwnKey(ctx, st); err != nil {
+			return nil, err
+		}
+	}
+	password, err := n.password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return repository.Init(ctx, st, password, n.host())
 }
 
 // noteArchive says how the node stands with its archive.
@@ -256,6 +276,10 @@ func (n *node) noteArchive(err error) {
 		n.health.clear("", condArchive)
 		n.quiet.over("archive")
 		n.log.Info("opened the archive", "url", n.cfg.publicURL())
+		if o, err := n.vault.get(); err == nil && o.unfenced {
+			n.health.raise("", condArchiveUnfenced, "The archive's store does not know conditional writes (If-None-Match): of two machines that recover one volume, nothing stops either.",
+				"move the archive to a store that does; until then never run `ballast recover` on two machines, nor while the old one may run")
+		}
 		if n.cfg.localArchive() {
 			n.health.raise("", condArchiveLocal, "The archive is on this machine: it brings volumes back as they were at a moment, and is no disaster recovery.",
 				"for that, archive elsewhere: `ballast agent --archive s3://bucket/prefix?endpoint=…`")

@@ -1,14 +1,17 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/store"
+	"github.com/ballast-io/ballast/internal/archive/store/storetest"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -78,6 +81,42 @@ func mustMakePassword(t *testing.T, n *node) {
 	t.Helper()
 	if err := n.makePassword(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// unconditional is a store that does not know If-None-Match.
+type unconditional struct{ store.Store }
+
+func (s unconditional) Create(ctx context.Context, name string, data []byte) error {
+	return s.Put(ctx, name, data)
+}
+
+// G3: where a store cannot decide between two machines no archive is made, and of one that
+// is there already the node says so.
+func TestStoreThatCannotFence(t *testing.T) {
+	m := newMachine()
+	s := newSite(t)
+	n := newTestNode(t, m, Config{DataDir: t.TempDir(), Archive: "s3://test/prefix"})
+	st := unconditional{s.store}
+	if _, err := n.initIn(t.Context(), st); !errors.Is(err, store.ErrUnconditional) {
+		t.Errorf("init: %v; want that it does not know If-None-Match", err)
+	}
+	for _, want := range []bool{false, true} {
+		var st store.Store = s.store
+		if want {
+			st = unconditional{st}
+		}
+		n.vault = newVault(nil)
+		n.vault.note(&opened{store: st, repo: s.repo, unfenced: n.isUnfenced(t.Context(), st)}, nil)
+		n.noteArchive(nil)
+		got := slices.ContainsFunc(n.health.all(), func(c condition) bool { return c.code == condArchiveUnfenced })
+		if got != want {
+			t.Errorf("the node says that its store cannot fence: %t; want %t", got, want)
+		}
+	}
+	s.store.FailWith(storetest.FailAt(0, storetest.ErrFull))
+	if n.isUnfenced(t.Context(), s.store) {
+		t.Error("a store that is full is taken for one that cannot fence")
 	}
 }
 

@@ -11,8 +11,12 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
+// ErrUnconditional is what [Probe] finds of a service that does not know conditional writes.
+var ErrUnconditional = errors.New("it creates what is there already: it does not know If-None-Match, without which " +
+	"two machines could continue one volume's history; use a store that does")
+
 // Probe asks whether a store can hold an archive: whether it can be written, read, listed
-// and deleted from, and whether it refuses a second Create (O2). Services that do not know
+// and deleted from, and whether it refuses a second Create (O2; if not, the error is [ErrUnconditional]). Services that do not know
 // conditional writes carry it out and say nothing; there, two machines could both take one
 // volume over. The object that it makes for this, below prefix, is removed.
 func Probe(ctx context.Context, st Store, prefix string) (err error) {
@@ -27,8 +31,7 @@ func Probe(ctx context.Context, st Store, prefix string) (err error) {
 	}()
 	switch err := st.Create(ctx, name, data); {
 	case err == nil:
-		return errors.New("try the store: it creates what is there already: it does not know If-None-Match, without which " +
-			"two machines could continue one volume's history; use a store that does")
+		return fmt.Errorf("try the store: %w", ErrUnconditional)
 	case !errors.Is(err, ballast.ErrExists):
 		return fmt.Errorf("try the store: %w", err)
 	}
