@@ -112,6 +112,7 @@ func TestSpecFrom(t *testing.T) {
 		{"nothing", nil, true},
 		{"agrees", map[string]string{"size": "20G", "fs": "ext4"}, true},
 		{"labels and keep are its own", map[string]string{"label.app": "y", "keep": "daily 7d"}, true},
+		{"a retention that nobody understands", map[string]string{"keep": "for ever"}, false},
 		{"another size", map[string]string{"size": "30G"}, false},
 		{"another class", map[string]string{"class": "cache"}, false},
 		{"unknown", map[string]string{"sise": "20G"}, false},

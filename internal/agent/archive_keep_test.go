@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,20 @@ func TestRemovedIsTold(t *testing.T) {
 		t.Error("the archive does not know that the volume came back")
 	}
 	recoverAll(t, other, 1)
+}
+
+// A retention that nobody understands is refused while the user looks, with those that are.
+func TestKeepIsCheckedAtCreation(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	n, _ := archiveNode(t, m, s, t.TempDir())
+	mustCreate(t, n, "db", map[string]string{"keep": "any second for 1h, daily 7d"})
+	_, err := n.Create(t.Context(), "other", map[string]string{"keep": "for ever"})
+	if !errors.Is(err, ballast.ErrInvalid) || !strings.Contains(err.Error(), "hourly, daily, weekly") {
+		t.Errorf("create: %v; want invalid, and what is known", err)
+	}
+	if _, err := n.Inspect("other"); !errors.Is(err, ballast.ErrNotFound) {
+		t.Errorf("inspect: %v; want not found", err)
+	}
 }
 
 // What a crash left of a volume that was being made goes; what has a record stays.

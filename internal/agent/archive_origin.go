@@ -70,6 +70,9 @@ func splitFrom(options map[string]string) (from string, rest map[string]string) 
 // specFrom returns what a volume is that is restored from one with the spec source.
 func specFrom(source ballast.VolumeSpec, options map[string]string) (ballast.VolumeSpec, error) {
 	asked, err := source.With(options)
+	if err == nil {
+		err = checkKeep(asked.Keep)
+	}
 	if err != nil {
 		return asked, err
 	}
