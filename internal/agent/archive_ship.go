@@ -242,6 +242,8 @@ func (w *shipping) shipOne(ctx context.Context, o *opened) (more bool, err error
 		return false, fmt.Errorf("%w what changed: %w", errEngineAsked, err)
 	}
 	switch {
+	case err == nil && d == nil && w.tail != nil:
+		return false, w.settle(ctx)
 	case err == nil && d == nil:
 		return false, nil
 	case w.tail == nil:
@@ -250,6 +252,16 @@ func (w *shipping) shipOne(ctx context.Context, o *opened) (more bool, err error
 		return true, w.skip(ctx)
 	}
 	return true, w.ship(ctx, d)
+}
+
+// settle does what an error or a crash left of the last shipment: the archive has the records, but
+// its head may not say so. Nothing newer need ever come that would do it.
+func (w *shipping) settle(ctx context.Context) error {
+	err := w.tail.Settle(ctx)
+	if errors.Is(err, tail.ErrFenced) {
+		return w.fence(err)
+	}
+	return err
 }
 
 // ship stores d, and before it what begins its epoch.

@@ -16,6 +16,7 @@ import (
 	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/archive/store/storetest"
+	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -159,6 +160,48 @@ func TestIdleAsksNothing(t *testing.T) {
 	_, d := volumeOn(t, m, n, "db")
 	d.write(0, 'a', second(1))
 	archivedUpTo(t, d, 1)
+	eventually(t, "base snapshot", func() bool { v, _ := n.Inspect("db"); return v.archive.state.HasBase && !v.archive.basing })
+	before, rounds := len(s.store.Calls()), m.count("changes")
+	eventually(t, "ten looks", func() bool { return m.count("changes") > rounds+10 })
+	if got := s.store.Calls(); len(got) != before {
+		t.Errorf("the store was asked %v", got[before:])
+	}
+}
+
+// A crash between an object and its head, of a volume that then has nothing more to ship: the
+// head is put all the same, as often as it takes, and then the store is left alone.
+func TestHeadOfIdleVolume(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	dir := t.TempDir()
+	n, stop := archiveNode(t, m, s, dir)
+	id, d := volumeOn(t, m, n, "db")
+	d.write(0, 'a', second(1))
+	archivedUpTo(t, d, 1)
+	v, err := n.Inspect("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := os.Remove(n.path(volumeDir(id), archiveStateFile)); err != nil {
+		t.Fatal(err)
+	}
+	head := tail.Name{Kind: tail.HeadKind, Volume: id, Epoch: v.record.Epoch}.String()
+	if err := s.store.Delete(t.Context(), head); err != nil {
+		t.Fatal(err)
+	}
+	failures := 0
+	s.store.FailWith(func(c storetest.Call) storetest.Fault {
+		if c.Op != storetest.Put || c.Name != head || failures == 3 {
+			return storetest.Fault{}
+		}
+		failures++
+		return storetest.Fault{Err: errStore}
+	})
+	n, _ = archiveNode(t, m, s, dir)
+	eventually(t, "the head", func() bool {
+		_, err := s.store.Get(t.Context(), head, 0, -1)
+		return err == nil
+	})
 	eventually(t, "base snapshot", func() bool { v, _ := n.Inspect("db"); return v.archive.state.HasBase && !v.archive.basing })
 	before, rounds := len(s.store.Calls()), m.count("changes")
 	eventually(t, "ten looks", func() bool { return m.count("changes") > rounds+10 })
