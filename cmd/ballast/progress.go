@@ -18,10 +18,6 @@ const (
 	rateAfter = time.Second
 
 	barWidth = 24
-
-	// fewest bytes that long work moves. What counts less than that is counted in
-	// pieces, as packs or trees are: the API does not tell the two apart.
-	fewest = 64 << 10
 )
 
 // progress tells how far long work has come: on a terminal with a bar that is drawn
@@ -126,7 +122,7 @@ func (p *progress) amount() string {
 
 // counted is a number of what is being counted: bytes, or pieces.
 func (p *progress) counted(n uint64) string {
-	if max(p.at.GetTotalBytes(), p.at.GetDoneBytes()) < fewest {
+	if p.at.GetUnit() == "pieces" { // as packs or trees are
 		return fmt.Sprint(n)
 	}
 	return size(n)

@@ -40,11 +40,15 @@ func TestProgress(t *testing.T) {
 		{"what was there when it began is not its speed", 0, []step{{0, uploaded(3 * gib)}, {10 * time.Second, uploaded(3*gib + 10)}},
 			"ballast: upload db: 3 GiB of 4 GiB, 1 B/s, 1000 days left\n"},
 		{"a total that nobody knows", 0, []step{{0, &ballastv1.Progress{}}, {10 * time.Second, &ballastv1.Progress{DoneBytes: 10240}}},
-			"ballast: working: 10240, 1024/s\n"},
-		{"pieces are no bytes", 0, []step{{0, &ballastv1.Progress{Step: "reading trees", TotalBytes: 96}}, {10 * time.Second, &ballastv1.Progress{Step: "reading trees", DoneBytes: 20, TotalBytes: 96}}},
+			"ballast: working: 10 KiB, 1 KiB/s\n"},
+		{"pieces are no bytes", 0, []step{{0, &ballastv1.Progress{Step: "reading trees", Unit: "pieces", TotalBytes: 96}}, {10 * time.Second, &ballastv1.Progress{Step: "reading trees", DoneBytes: 20, Unit: "pieces", TotalBytes: 96}}},
 			"ballast: reading trees: 20 of 96, 2/s, 38 seconds left\n"},
+		{"few bytes are no pieces", 0, []step{{10 * time.Second, &ballastv1.Progress{Step: "reading packs", Unit: "bytes", DoneBytes: 20, TotalBytes: 96}}},
+			"ballast: reading packs: 20 B of 96 B\n"},
+		{"many pieces are no bytes", 0, []step{{10 * time.Second, &ballastv1.Progress{Step: "reading trees", Unit: "pieces", DoneBytes: 100_000}}},
+			"ballast: reading trees: 100000\n"},
 		{"a step has its own speed", 0, []step{{0, uploaded(0)}, {10 * time.Second, &ballastv1.Progress{Step: "write the index"}}},
-			"ballast: write the index: 0\n"},
+			"ballast: write the index: 0 B\n"},
 		{"more done than there is", 0, []step{{0, uploaded(0)}, {10 * time.Second, uploaded(5 * gib)}},
 			"ballast: upload db: 5 GiB of 4 GiB, 512 MiB/s\n"},
 		{"a message without progress", 0, []step{{10 * time.Second, nil}}, ""},
@@ -54,7 +58,7 @@ func TestProgress(t *testing.T) {
 		{"a bar is not drawn faster than eyes can see", 90, []step{{time.Second, uploaded(0)}, {99 * time.Millisecond, uploaded(gib)}},
 			"\r[------------------------]   0%  upload db: 0 B of 4 GiB\x1b[K"},
 		{"a bar never wraps", 30, []step{{time.Second, uploaded(gib)}}, "\r[######------------------]  2\x1b[K"},
-		{"no picture of what has no total", 80, []step{{time.Second, &ballastv1.Progress{Step: "look", DoneBytes: 1024}}}, "\rlook: 1024\x1b[K"},
+		{"no picture of what has no total", 80, []step{{time.Second, &ballastv1.Progress{Step: "look", DoneBytes: 1024}}}, "\rlook: 1 KiB\x1b[K"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var screen strings.Builder
@@ -81,7 +85,7 @@ func TestPrintingAboveTheBar(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.clear()
-	if want := "\rlook: 0\x1b[K\r\x1b[Kdb is back\n"; screen.String() != want {
+	if want := "\rlook: 0 B\x1b[K\r\x1b[Kdb is back\n"; screen.String() != want {
 		t.Errorf("got %q; want %q", screen.String(), want)
 	}
 }

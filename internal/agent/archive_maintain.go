@@ -25,7 +25,7 @@ func (s archiveService) Check(ctx context.Context, r *connect.Request[v1.CheckAr
 		problems++
 		_ = t.also(func() error { return out.Send(&v1.CheckArchiveResponse{Problem: text}) }) // the caller has gone, and its context tells
 	}
-	err = o.repo.Check(ctx, r.Msg.GetReadData(), func(p repository.Progress) { t.tell(p.What, p.Done, p.Total) }, func(err error) { problem(err.Error()) })
+	err = o.repo.Check(ctx, r.Msg.GetReadData(), func(p repository.Progress) { t.tell(p.What, unitOf(p), p.Done, p.Total) }, func(err error) { problem(err.Error()) })
 	if err == nil {
 		err = checkTails(ctx, o, r.Msg.GetReadData(), t, problem)
 	}
@@ -43,7 +43,7 @@ func checkTails(ctx context.Context, o *opened, readData bool, t *teller, proble
 		return err
 	}
 	for i, f := range found {
-		t.tell("checking the tail of "+f.Name, int64(i), int64(len(found)))
+		t.tell("checking the tail of "+f.Name, inPieces, int64(i), int64(len(found)))
 		h, err := o.archive.History(ctx, f.ID)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -81,7 +81,7 @@ func readNewest(ctx context.Context, o *opened, h *archive.History, t *teller) e
 	if err != nil {
 		return err
 	}
-	return src.Stream(ctx, func(int, []byte) error { return nil }, func(p archive.Progress) { t.tell("reading "+h.Name, p.Done, p.Total) })
+	return src.Stream(ctx, func(int, []byte) error { return nil }, func(p archive.Progress) { t.tell("reading "+h.Name, inBytes, p.Done, p.Total) })
 }
 
 func (s archiveService) Prune(ctx context.Context, r *connect.Request[v1.PruneRequest], out *connect.ServerStream[v1.PruneResponse]) error {
@@ -97,7 +97,7 @@ func (s archiveService) Prune(ctx context.Context, r *connect.Request[v1.PruneRe
 		return err
 	}
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.PruneResponse{Progress: p}) }}
-	if err := repo.Prune(ctx, plan, func(p repository.Progress) { t.tell(p.What, p.Done, p.Total) }); err != nil {
+	if err := repo.Prune(ctx, plan, func(p repository.Progress) { t.tell(p.What, unitOf(p), p.Done, p.Total) }); err != nil {
 		return apiError(joinCause(ctx, err))
 	}
 	s.node.log.Info("pruned the archive", "freed_bytes", plan.Frees())

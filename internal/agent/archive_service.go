@@ -144,6 +144,19 @@ func (s archiveService) Recover(ctx context.Context, r *connect.Request[v1.Recov
 // tellEvery is how often progress is told: a person sees no more.
 const tellEvery = 250 * time.Millisecond
 
+// What progress is counted in, as the API says it.
+const (
+	inBytes  = "bytes"
+	inPieces = "pieces"
+)
+
+func unitOf(p repository.Progress) string {
+	if p.Bytes {
+		return inBytes
+	}
+	return inPieces
+}
+
 // teller sends progress to a stream now and then; after the first failure the caller has
 // gone, and its context tells. It is safe for concurrent use.
 type teller struct {
@@ -153,12 +166,12 @@ type teller struct {
 	last time.Time
 }
 
-func (t *teller) tell(step string, done, total int64) {
+func (t *teller) tell(step, unit string, done, total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now := time.Now(); now.Sub(t.last) >= tellEvery || done == total {
 		t.last = now
-		_ = t.send(&v1.Progress{Step: step, DoneBytes: uint64(max(0, done)), TotalBytes: uint64(max(0, total))}) // see above
+		_ = t.send(&v1.Progress{Step: step, DoneBytes: uint64(max(0, done)), TotalBytes: uint64(max(0, total)), Unit: unit}) // see above
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 func (s volumeService) Snapshot(ctx context.Context, r *connect.Request[v1.SnapshotRequest], out *connect.ServerStream[v1.SnapshotResponse]) error {
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.SnapshotResponse{Progress: p}) }}
-	base, err := s.node.Snapshot(ctx, r.Msg.GetName(), r.Msg.GetTags(), func(p archive.Progress) { t.tell("reading the volume", p.Done, p.Total) })
+	base, err := s.node.Snapshot(ctx, r.Msg.GetName(), r.Msg.GetTags(), func(p archive.Progress) { t.tell("reading the volume", inBytes, p.Done, p.Total) })
 	if err != nil {
 		return apiError(err)
 	}
@@ -87,7 +87,7 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 	}
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.VerifyResponse{Progress: p}) }}
 	for _, rec := range records {
-		v := s.node.Verify(ctx, rec, r.Msg.GetCommand(), func(p archive.Progress) { t.tell("restoring "+rec.Name+" elsewhere", p.Done, p.Total) })
+		v := s.node.Verify(ctx, rec, r.Msg.GetCommand(), func(p archive.Progress) { t.tell("restoring "+rec.Name+" elsewhere", inBytes, p.Done, p.Total) })
 		if ctx.Err() != nil {
 			return apiError(ctx.Err())
 		}

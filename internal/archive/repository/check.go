@@ -14,7 +14,8 @@ import (
 // Progress is how far a long piece of work has come.
 type Progress struct {
 	What        string // is being done
-	Done, Total int64  // bytes, or pieces; Total is 0 where it is not known
+	Done, Total int64  // Total is 0 where it is not known
+	Bytes       bool   // the two count bytes, not pieces
 }
 
 // checkParallel packs are read at once; each is in memory.
@@ -183,7 +184,7 @@ func isMixed(blobs []placedBlob) bool {
 
 // readPacks reads every byte of packs.
 func (c *checker) readPacks(ctx context.Context, ids []ID, sizes map[ID]int64) error {
-	progress := Progress{What: "reading packs"}
+	progress := Progress{What: "reading packs", Bytes: true}
 	for _, id := range ids {
 		progress.Total += sizes[id]
 	}

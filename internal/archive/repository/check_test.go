@@ -2,11 +2,25 @@ package repository
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 )
+
+// What counts bytes says so: few of them would pass for pieces.
+func TestCheckSaysWhatItCounts(t *testing.T) {
+	r, _ := newTestRepository(t)
+	if _, err := saveFiles(t.Context(), r, someFiles(1), 100_000); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	err := r.Check(t.Context(), true, func(p Progress) { got[p.What] = p.Bytes }, func(err error) { t.Error(err) })
+	if want := map[string]bool{"reading trees": false, "reading packs": true}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("progress in bytes: %v, %v; want %v", got, err, want)
+	}
+}
 
 // Whatever happens to whichever file, a check that reads all of it finds it, and says
 // which snapshots it touches.

@@ -72,7 +72,7 @@ func (r *Repository) apply(ctx context.Context, p *PrunePlan, report func(Progre
 // rewrite copies the blobs that are still needed to new packs, which it returns.
 func (r *Repository) rewrite(ctx context.Context, packs []rewritten, report func(Progress)) ([]indexedPack, error) {
 	c := copier{r: r}
-	progress := Progress{What: "rewriting packs"}
+	progress := Progress{What: "rewriting packs", Bytes: true}
 	for _, w := range packs {
 		progress.Total += w.size
 	}
