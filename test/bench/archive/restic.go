@@ -156,15 +156,17 @@ func (b *bench) restore(ctx context.Context, gib int) error {
 	if err := b.drop(ctx); err != nil {
 		return err
 	}
-	ours, err := timed(func() error { return b.ourRestore(ctx, volume) })
+	steps, err := b.ourRestore(ctx, volume)
 	if err != nil {
 		return err
 	}
+	ours := steps[0] + steps[1] + steps[2]
 	if err := b.drop(ctx); err != nil {
 		return err
 	}
 	theirs, err := timed(func() error { return b.theirRestore(ctx, volume, folder) })
-	b.say("restore PostgreSQL with %2d GiB     first answer after %5.2f s, with restic after %6.1f s: %.3f of its time", gib, ours.Seconds(), theirs.Seconds(), ours.Seconds()/theirs.Seconds())
+	b.say("restore PostgreSQL with %2d GiB     first answer after %5.2f s (restore %.2f, attach %.2f, PostgreSQL %.2f), with restic after %6.1f s: %.3f of its time",
+		gib, ours.Seconds(), steps[0].Seconds(), steps[1].Seconds(), steps[2].Seconds(), theirs.Seconds(), ours.Seconds()/theirs.Seconds())
 	return err
 }
 
@@ -186,16 +188,26 @@ func (b *bench) database(ctx context.Context, name, folder string, gib int) erro
 	return db.Stop()
 }
 
-func (b *bench) ourRestore(ctx context.Context, volume string) error {
+// ourRestore returns how long the command, the attach and PostgreSQL took.
+func (b *bench) ourRestore(ctx context.Context, volume string) (steps [3]time.Duration, err error) {
 	again := volume + "-again"
-	if _, err := b.m.Ballast(ctx, "volume", "restore", volume, "--at", "now", "--as", again); err != nil {
+	steps[0], err = timed(func() error {
+		_, err := b.m.Ballast(ctx, "volume", "restore", volume, "--at", "now", "--as", again)
 		return err
-	}
-	folder, err := b.m.Ballast(ctx, "volume", "attach", again)
+	})
 	if err != nil {
-		return err
+		return steps, err
 	}
-	return b.answer(ctx, again, folder)
+	var folder string
+	steps[1], err = timed(func() (err error) {
+		folder, err = b.m.Ballast(ctx, "volume", "attach", again)
+		return err
+	})
+	if err != nil {
+		return steps, err
+	}
+	steps[2], err = timed(func() error { return b.answer(ctx, again, folder) })
+	return steps, err
 }
 
 func (b *bench) theirRestore(ctx context.Context, volume, folder string) error {

@@ -61,7 +61,7 @@ func (s Store) Serve(ctx context.Context, m *lab.Machine) (*Server, error) {
 	}
 	defer log.Close() // the server has its own descriptor
 	server.cmd = m.Command(context.WithoutCancel(ctx), s.Program, "--port", address,
-		"--access", accessKey, "--secret", secretKey, "posix", "--nometa", s.Folder)
+		"--access", accessKey, "--secret", secretKey, "posix", s.Folder)
 	server.cmd.Stdout, server.cmd.Stderr = log, log
 	if err := m.Start(server.cmd); err != nil {
 		return nil, err
