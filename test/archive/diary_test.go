@@ -33,7 +33,7 @@ type entry struct {
 // newDiary makes a volume and begins to write to it.
 func (n *node) newDiary(volume string, seed uint64, options ...string) *diary {
 	n.t.Helper()
-	n.do(append([]string{"volume", "create", volume, "--size", "128M"}, options...)...)
+	n.do(append([]string{"volume", "create", volume, "--size", "256M"}, options...)...)
 	return &diary{node: n, volume: volume, dir: n.attach(volume), rng: rand.New(rand.NewPCG(seed, 0)), files: map[string][]byte{}}
 }
 

@@ -185,3 +185,20 @@ func (n *node) refused(args ...string) string {
 	}
 	return err.Error()
 }
+
+// killAll ends the agent and the engines of volumes, as far as processes go as a power cut
+// would.
+func (n *node) killAll(volumes ...string) {
+	n.t.Helper()
+	kill := []string{"-s", "KILL"}
+	for _, volume := range volumes {
+		pid := n.inspect(volume).Engine.PID
+		if pid == 0 {
+			n.t.Fatalf("volume %s has no engine", volume)
+		}
+		kill = append(kill, fmt.Sprint(pid))
+	}
+	must(n.t, n.Agent.Kill(n.t.Context()))
+	_, err := n.Output(n.t.Context(), "/bin/kill", kill...)
+	must(n.t, err)
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -122,14 +123,22 @@ func (s *Server) run() {
 		"MINIO_UPDATE=off", "MINIO_BROWSER=off", "HOME="+s.dir)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test be killed
-	if err := cmd.Start(); err != nil {
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		// The thread, by whose end the server is killed, must not end before: another
+		// goroutine may lock it and end with it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it was killed, or its log says why it ended
+		}
+	}()
+	if err := <-started; err != nil {
 		s.t.Fatal(err)
 	}
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // it was killed, or its log says why it ended
-	}()
 	s.cmd, s.exited = cmd, exited
 	s.awaitAnswer()
 }
