@@ -257,9 +257,20 @@ func FuzzBuild(f *testing.F) {
 		for ; len(b) >= 6 && len(found) < 40; b = b[6:] {
 			epoch := ballast.Epoch(b[0]%5 + 1)
 			reign := Reign{testVolume, epoch, Digest{byte(epoch)}, Position{epoch - 1, ballast.LSN(b[1] % 16), Digest{b[2] % 32}}}
-			h := &Header{Reign: reign, Prev: Digest{b[3] % 32}, Behind: ballast.LSN(b[4] % 8), First: ballast.LSN(b[4]%16 + 1), digest: Digest{b[5] % 32}}
+			if b[0] >= 128 {
+				head := &Head{reign, reign.Parent.LSN + ballast.LSN(b[4]%16), Digest{b[5] % 32}}
+				if head.check() == nil {
+					found = append(found, Found{Name: Name{Kind: HeadKind, Volume: testVolume, Epoch: epoch}.String(), Head: head})
+				}
+				continue
+			}
+			h := &Header{Reign: reign, Prev: Digest{b[3] % 32}, Behind: reign.Parent.LSN + ballast.LSN(b[4]%8), digest: Digest{b[5] % 32}}
+			h.First = h.Behind + 1 + ballast.LSN(b[4]/8%4)
 			h.Last = h.First + ballast.LSN(b[5]%4)
 			h.Groups = []Group{{Last: h.Last, Time: testTime, Size: 4096}}
+			if h.check() != nil {
+				continue // no decoder returns it
+			}
 			name := Name{SegmentKind, testVolume, epoch, h.First, h.Last}
 			found = append(found, Found{Name: name.String(), Header: h})
 		}
