@@ -54,6 +54,7 @@ func (d *diary) newestGood(e entry) string {
 	if !ok || !strings.Contains(said, "newest good point before") {
 		d.t.Fatalf("a restore of what was written %s says %q; want the newest good point", e.what, said)
 	}
+	at, _, _ = strings.Cut(at, "\n") // a hint may follow
 	return at
 }
 
