@@ -28,7 +28,7 @@ func (n *node) handler() http.Handler {
 	mux.Handle(ballastv1connect.NewVolumeServiceHandler(volumeService{node: n}, limit))
 	mux.Handle(ballastv1connect.NewNodeServiceHandler(nodeService{node: n}, limit))
 	mux.Handle(ballastv1connect.NewArchiveServiceHandler(archiveService{node: n}, limit))
-	mux.HandleFunc("GET /chunks/{volume}/{chunk}", n.serveChunk)
+	mux.HandleFunc("GET /chunks/{volume}/{chunk}", n.sources.ServeChunk)
 	mux.Handle("GET /metrics", n.metricsHandler())
 	return http.MaxBytesHandler(mux, maxRequest)
 }

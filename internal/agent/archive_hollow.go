@@ -8,6 +8,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
@@ -74,7 +75,7 @@ func (n *node) makeHollow(dir string, h volume.Hollow, plan *archive.Plan) error
 	if err := vfs.ReplaceFile(n.disk, dir+"/"+makingFile, nil); err != nil {
 		return fmt.Errorf("make volume's folder: %w", err)
 	}
-	if err := saveSource(n.disk, dir, plan); err != nil {
+	if err := archiver.SaveSource(n.disk, dir, plan); err != nil {
 		return err
 	}
 	return volume.CreateHollow(n.disk, dir, h)

@@ -30,21 +30,21 @@ func TestRetainKeepsWhatIsNeeded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); err != nil {
+	if _, err := n.keeper.Retain(t.Context(), o, id, "any second for 1min", true); err != nil {
 		t.Fatal(err)
 	}
 	wantContent(t, s, out.volume.record.ID, archive.When{}, map[ballast.Block]byte{0: 'a', 1: 'b', 2: 'c'})
 	wantContent(t, s, id, archive.When{}, map[ballast.Block]byte{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e'})
 	// While somebody looks for a point, none goes.
-	release, err := n.reading(t.Context())
+	release, err := n.keeper.Reading(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); !errors.Is(err, ballast.ErrInUse) {
+	if _, err := n.keeper.Retain(t.Context(), o, id, "any second for 1min", true); !errors.Is(err, ballast.ErrInUse) {
 		t.Errorf("retained while a point is being looked for: %v; want in use", err)
 	}
 	release()
-	if _, err := n.retain(t.Context(), o, id, "any second for 1min", true); err != nil {
+	if _, err := n.keeper.Retain(t.Context(), o, id, "any second for 1min", true); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,7 +62,7 @@ func TestRemovedIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, err := o.archive.History(t.Context(), id)
+		h, err := o.Archive.History(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestRemovedIsTold(t *testing.T) {
 	if _, err := n.Remove(t.Context(), "db"); err != nil {
 		t.Fatal(err)
 	}
-	n.tellRemoved(t.Context())
+	n.removals.Tell(t.Context())
 	if !isRemoved() {
 		t.Error("the archive does not know that the volume was removed")
 	}
@@ -80,7 +80,7 @@ func TestRemovedIsTold(t *testing.T) {
 	if _, err := n.Restore(t.Context(), "db", ""); err != nil {
 		t.Fatal(err)
 	}
-	n.tellRemoved(t.Context())
+	n.removals.Tell(t.Context())
 	if isRemoved() {
 		t.Error("the archive does not know that the volume came back")
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -71,7 +72,7 @@ func splitFrom(options map[string]string) (from string, rest map[string]string) 
 func specFrom(source ballast.VolumeSpec, options map[string]string) (ballast.VolumeSpec, error) {
 	asked, err := source.With(options)
 	if err == nil {
-		err = checkKeep(asked.Keep)
+		err = archiver.CheckKeep(asked.Keep)
 	}
 	if err != nil {
 		return asked, err

@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 	"github.com/ballast-io/ballast/internal/archive/store/s3test"
+	"github.com/ballast-io/ballast/internal/archiver"
 )
 
 // archivedUntil waits until everything that is synced on a volume is archived.
@@ -60,7 +61,7 @@ func TestRealArchive(t *testing.T) {
 	if err := os.WriteFile(password, []byte("of the tests\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := startReal(t, t.TempDir(), folderURL(site), password)
+	a := startReal(t, t.TempDir(), archiver.FolderURL(site), password)
 	if _, err := a.archive.Init(t.Context(), connect.NewRequest(&v1.InitArchiveRequest{})); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestRealArchive(t *testing.T) {
 	a.kill()
 	sweepAll(t, a.dir)
 
-	b := startReal(t, t.TempDir(), folderURL(site), password)
+	b := startReal(t, t.TempDir(), archiver.FolderURL(site), password)
 	stream, err := b.archive.Recover(t.Context(), connect.NewRequest(&v1.RecoverRequest{}))
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +185,7 @@ func TestRealArchiveAwayInHydration(t *testing.T) {
 	wantFile(t, filepath.Join(copied, "key"), content)
 	eventually(t, "hydration", func() bool { v := a.inspect("copy"); return v.GetEngine().GetPid() != 0 && v.GetHydration() == nil })
 	eventually(t, "forgetting the source", func() bool {
-		return !exists(filepath.Join(a.dir, volumesDir, a.inspect("copy").GetId(), sourceFile))
+		return !exists(filepath.Join(a.dir, volumesDir, a.inspect("copy").GetId(), "source.json"))
 	})
 	a.archivedUntil("db", wrote)
 	a.detach("copy", "c")

@@ -8,6 +8,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/tail"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -31,21 +32,21 @@ func (n *node) Recover(ctx context.Context, dryRun bool, tell func(recovered) er
 	if err := n.waitAdopted(ctx); err != nil {
 		return fmt.Errorf("recover volumes: %w", err)
 	}
-	o, err := n.vault.wait(ctx)
+	o, err := n.vault.Wait(ctx)
 	if err != nil {
 		return fmt.Errorf("recover volumes: %w", err)
 	}
-	release, err := n.reading(ctx)
+	release, err := n.keeper.Reading(ctx)
 	if err != nil {
 		return fmt.Errorf("recover volumes: %w", err)
 	}
 	defer release()
-	found, err := o.archive.Volumes(ctx)
+	found, err := o.Archive.Volumes(ctx)
 	if err != nil {
 		return fmt.Errorf("recover volumes: %w", err)
 	}
 	for _, f := range found {
-		if !f.Removed.IsZero() || !isArchived(f.Spec.Class) {
+		if !f.Removed.IsZero() || !archiver.Keeps(f.Spec.Class) {
 			continue
 		}
 		out := n.recoverOne(ctx, o, f, dryRun)
@@ -59,7 +60,7 @@ func (n *node) Recover(ctx context.Context, dryRun bool, tell func(recovered) er
 	return nil
 }
 
-func (n *node) recoverOne(ctx context.Context, o *opened, f archive.Found, dryRun bool) recovered {
+func (n *node) recoverOne(ctx context.Context, o *archiver.Opened, f archive.Found, dryRun bool) recovered {
 	out := recovered{name: f.Name, point: f.Newest, err: f.Err}
 	_, err := n.records.ByID(f.ID)
 	switch {
@@ -83,7 +84,7 @@ func (n *node) recoverOne(ctx context.Context, o *opened, f archive.Found, dryRu
 
 // recoverVolume makes this node the one that continues the volume's history, before anything
 // of it can be used: whoever had it is fenced off.
-func (n *node) recoverVolume(ctx context.Context, o *opened, f archive.Found) (tail.Point, error) {
+func (n *node) recoverVolume(ctx context.Context, o *archiver.Opened, f archive.Found) (tail.Point, error) {
 	if other, err := n.records.Get(f.Name); err == nil {
 		return tail.Point{}, fmt.Errorf("there is another volume called %q here, with the id %s; remove it, or restore that of the archive under another name: %w", f.Name, other.ID, ballast.ErrExists)
 	}
@@ -91,7 +92,7 @@ func (n *node) recoverVolume(ctx context.Context, o *opened, f archive.Found) (t
 	if err != nil {
 		return tail.Point{}, err
 	}
-	src, err := o.archive.Source(ctx, plan, nil)
+	src, err := o.Archive.Source(ctx, plan, nil)
 	if err != nil {
 		return tail.Point{}, err
 	}
@@ -100,7 +101,7 @@ func (n *node) recoverVolume(ctx context.Context, o *opened, f archive.Found) (t
 	made.Spec.Size = max(made.Spec.Size, at.Size)
 	hollow := volume.Hollow{ID: f.ID, Size: at.Size, LSN: at.LSN, Epoch: at.Epoch, Present: src.Present}
 	_, err = n.withFiles(made, hollow, plan, func() (cluster.Record, error) {
-		if made.Epoch, err = n.takeTail(ctx, o, made, at); err != nil {
+		if made.Epoch, err = n.writers.Take(ctx, o, archivedVolume(made), at); err != nil {
 			return made, err
 		}
 		return n.records.Adopt(ctx, made)
@@ -113,8 +114,11 @@ func (n *node) recoverVolume(ctx context.Context, o *opened, f archive.Found) (t
 
 // newestPlan returns the way to a volume's newest point that is whole; incomplete says that
 // there was a newer one, which the archive has lost.
-func newestPlan(ctx context.Context, o *opened, id ballast.VolumeID) (plan *archive.Plan, incomplete, err error) {
-	h, err := o.archive.History(ctx, id)
+func newestPlan(ctx context.Context, o *archiver.Opened, id ballast.VolumeID) (plan *archive.Plan, incomplete, err error) {
+	if plan, err = o.Archive.Plan(ctx, id, archive.When{}); err == nil {
+		return plan, nil, nil
+	}
+	h, err := o.Archive.History(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/tail"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -67,18 +68,18 @@ func (n *node) restoreAt(ctx context.Context, r restoreRequest) (restored, error
 	if err != nil {
 		return restored{}, err
 	}
-	if !n.cfg.archives() || !isArchived(rec.Spec.Class) {
+	if !n.cfg.archives() || !archiver.Keeps(rec.Spec.Class) {
 		return restored{}, fmt.Errorf("volumes of class %s have no history in the archive: %w", rec.Spec.Class, ballast.ErrInvalid)
 	}
 	spec, err := specFrom(rec.Spec, r.options)
 	if err != nil {
 		return restored{}, err
 	}
-	o, err := n.vault.wait(ctx)
+	o, err := n.vault.Wait(ctx)
 	if err != nil {
 		return restored{}, err
 	}
-	release, err := n.reading(ctx)
+	release, err := n.keeper.Reading(ctx)
 	if err != nil {
 		return restored{}, err
 	}
@@ -129,21 +130,17 @@ func (n *node) restoreLines(r restoreRequest, rec cluster.Record, out restored) 
 
 // findPoint opens the volume's moment in the archive. The newest is now: what was written
 // and not archived yet is archived first.
-func (n *node) findPoint(ctx context.Context, o *opened, rec cluster.Record, m moment) (*archive.Source, error) {
+func (n *node) findPoint(ctx context.Context, o *archiver.Opened, rec cluster.Record, m moment) (*archive.Source, error) {
 	if m.isNewest() {
 		if err := n.archiveNow(ctx, rec); err != nil {
 			return nil, err
 		}
 	}
-	h, err := o.archive.History(ctx, rec.ID)
+	plan, err := o.Archive.Plan(ctx, rec.ID, archive.When{Time: m.at, Snapshot: m.snapshot})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := h.Plan(archive.When{Time: m.at, Snapshot: m.snapshot})
-	if err != nil {
-		return nil, err
-	}
-	return o.archive.Source(ctx, plan, nil)
+	return o.Archive.Source(ctx, plan, nil)
 }
 
 // archiveNow brings what an attached volume has into the archive.
@@ -157,7 +154,7 @@ func (n *node) archiveNow(ctx context.Context, rec cluster.Record) error {
 		return nil
 	}
 	n.writeBack(ctx, a)
-	if err := w.flush(ctx); err != nil {
+	if err := w.Flush(ctx); err != nil {
 		return fmt.Errorf("archive what volume %q has now: %w", rec.Name, err)
 	}
 	return nil
@@ -209,11 +206,11 @@ func (n *node) recordFor(r restoreRequest, rec cluster.Record, spec ballast.Volu
 }
 
 // bringBack makes the files of a volume, the beginning of its history, and then its record.
-func (n *node) bringBack(ctx context.Context, o *opened, r restoreRequest, old, made cluster.Record, src *archive.Source) (cluster.Record, error) {
+func (n *node) bringBack(ctx context.Context, o *archiver.Opened, r restoreRequest, old, made cluster.Record, src *archive.Source) (cluster.Record, error) {
 	files := func(adopt func() (cluster.Record, error)) (cluster.Record, error) {
 		hollow := volume.Hollow{ID: made.ID, Size: made.Spec.Size, Present: src.Present}
 		return n.withFiles(made, hollow, src.Plan(), func() (cluster.Record, error) {
-			if err := n.beginTail(ctx, o, made); err != nil {
+			if err := n.writers.Begin(ctx, o, archivedVolume(made)); err != nil {
 				return made, err
 			}
 			return adopt()

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
 	"github.com/ballast-io/ballast/internal/archive/repository"
+	"github.com/ballast-io/ballast/internal/archiver"
 )
 
 // archiveService shows the node's archive to the API.
@@ -29,11 +30,11 @@ func (s archiveService) repository(ctx context.Context) (*repository.Repository,
 	if !s.node.cfg.archives() {
 		return nil, errNoArchive
 	}
-	o, err := s.node.vault.wait(ctx)
+	o, err := s.node.vault.Wait(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return o.repo, nil
+	return o.Repo, nil
 }
 
 func (s archiveService) Init(ctx context.Context, _ *connect.Request[v1.InitArchiveRequest]) (*connect.Response[v1.InitArchiveResponse], error) {
@@ -41,34 +42,34 @@ func (s archiveService) Init(ctx context.Context, _ *connect.Request[v1.InitArch
 	if !n.cfg.archives() {
 		return nil, apiError(errNoArchive)
 	}
-	repo, err := n.initArchive(ctx)
+	repo, err := n.opener().Init(ctx)
 	if err != nil {
 		return nil, apiError(err)
 	}
-	if _, err := n.vault.wait(ctx); err != nil {
+	if _, err := n.vault.Wait(ctx); err != nil {
 		n.log.Warn("the archive was made, and is not open yet", "error", err)
 	}
-	resp := &v1.InitArchiveResponse{Url: n.cfg.publicURL(), RepositoryId: repo.ID()}
-	if n.cfg.makesPassword() {
-		resp.PasswordFile = n.cfg.passwordFile()
+	resp := &v1.InitArchiveResponse{Url: n.cfg.location().Public(), RepositoryId: repo.ID()}
+	if n.cfg.location().MakesPassword() {
+		resp.PasswordFile = n.cfg.location().File()
 	}
 	return connect.NewResponse(resp), nil
 }
 
 func (s archiveService) Status(context.Context, *connect.Request[v1.ArchiveStatusRequest]) (*connect.Response[v1.ArchiveStatusResponse], error) {
 	n := s.node
-	resp := &v1.ArchiveStatusResponse{State: string(vaultOff)}
+	resp := &v1.ArchiveStatusResponse{State: string(archiver.Off)}
 	if !n.cfg.archives() {
 		return connect.NewResponse(resp), nil
 	}
-	state, since, why := n.vault.state()
-	resp.Url, resp.Local, resp.State, resp.PasswordFile = n.cfg.publicURL(), n.cfg.localArchive(), string(state), n.cfg.passwordFile()
+	state, since, why := n.vault.Standing()
+	resp.Url, resp.Local, resp.State, resp.PasswordFile = n.cfg.location().Public(), n.cfg.location().IsLocal(), string(state), n.cfg.location().File()
 	resp.LastVerified = optionalTime(n.lastVerified())
 	if why != nil {
 		resp.Error, resp.FailingSince = why.Error(), optionalTime(since)
 	}
-	if o, err := n.vault.get(); err == nil {
-		resp.RepositoryId = o.repo.ID()
+	if o, err := n.vault.Get(); err == nil {
+		resp.RepositoryId = o.Repo.ID()
 	}
 	for _, v := range n.listViews(false) {
 		if m := archiveMessage(v); m != nil {
@@ -95,7 +96,7 @@ func (s archiveService) ListKeys(ctx context.Context, _ *connect.Request[v1.List
 }
 
 func (s archiveService) AddKey(ctx context.Context, r *connect.Request[v1.AddKeyRequest]) (*connect.Response[v1.AddKeyResponse], error) {
-	password, err := checkPassword(r.Msg.GetPassword(), "the request")
+	password, err := archiver.CheckPassword(r.Msg.GetPassword(), "the request")
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -103,7 +104,7 @@ func (s archiveService) AddKey(ctx context.Context, r *connect.Request[v1.AddKey
 	if err != nil {
 		return nil, apiError(err)
 	}
-	key, err := repo.AddKey(ctx, password, s.node.host())
+	key, err := repo.AddKey(ctx, password, s.node.opener().Host())
 	if err != nil {
 		return nil, apiError(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/archive/store/storetest"
 	"github.com/ballast-io/ballast/internal/archive/tail"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -72,15 +73,15 @@ type keepOpen struct{ store.Store }
 
 func (keepOpen) Close() error { return nil }
 
-func (s *site) open(context.Context) (*opened, error) {
-	return &opened{store: keepOpen{s.store}, repo: s.repo, archive: archive.New(s.store, s.repo, "ballast test")}, nil
+func (s *site) open(context.Context) (*archiver.Opened, error) {
+	return &archiver.Opened{Store: keepOpen{s.store}, Repo: s.repo, Archive: archive.New(s.store, s.repo, "ballast test")}, nil
 }
 
 // archiveNode runs a node that archives to s.
 func archiveNode(t *testing.T, m *machine, s *site, dir string) (*node, func()) {
 	t.Helper()
 	n := newTestNode(t, m, Config{DataDir: dir, Archive: "s3://test/prefix", ArchiveInterval: 5 * time.Millisecond})
-	n.vault = newVault(s.open)
+	n.wireArchiver(s.open)
 	return n, runNode(t, n.Run)
 }
 
@@ -104,7 +105,7 @@ func wantContent(t *testing.T, s *site, id ballast.VolumeID, when archive.When, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := o.archive.History(t.Context(), id)
+	h, err := o.Archive.History(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func wantContent(t *testing.T, s *site, id ballast.VolumeID, when archive.When, 
 	if err != nil {
 		t.Fatalf("plan %v: %v (problems: %q)", when, err, h.Problems)
 	}
-	src, err := o.archive.Source(t.Context(), plan, nil)
+	src, err := o.Archive.Source(t.Context(), plan, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestHeadOfIdleVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	if err := os.Remove(n.path(volumeDir(id), archiveStateFile)); err != nil {
+	if err := os.Remove(n.path(volumeDir(id), "archive.json")); err != nil {
 		t.Fatal(err)
 	}
 	head := tail.Name{Kind: tail.HeadKind, Volume: id, Epoch: v.record.Epoch}.String()
@@ -252,12 +253,12 @@ func TestStoreAway(t *testing.T) {
 	archivedUpTo(t, d, 1)
 	s.store.FailWith(func(storetest.Call) storetest.Fault { return storetest.Fault{Err: errStore} })
 	d.write(1, 'b', second(2))
-	eventually(t, "condition", func() bool { return hasCondition(n, id, condBehind) })
+	eventually(t, "condition", func() bool { return hasCondition(n, id, archiver.CondBehind) })
 	mustDetach(t, n, "db", "a") // Docker is not kept waiting
 	s.store.FailWith(nil)
 	mustAttach(t, n, "db", "a")
 	archivedUpTo(t, d, 2)
-	eventually(t, "end of the condition", func() bool { return !hasCondition(n, id, condBehind) })
+	eventually(t, "end of the condition", func() bool { return !hasCondition(n, id, archiver.CondBehind) })
 	wantContent(t, s, id, archive.When{}, map[ballast.Block]byte{0: 'a', 1: 'b'})
 }
 
@@ -297,7 +298,7 @@ func TestGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := o.archive.History(t.Context(), id)
+	h, err := o.Archive.History(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +324,7 @@ func TestFenced(t *testing.T) {
 	d.write(0, 'x', second(5))
 	stop() // a writer looks for others now and then, and when it starts
 	n, _ = archiveNode(t, m, s, dir)
-	eventually(t, "condition", func() bool { return hasCondition(n, id, condFenced) })
+	eventually(t, "condition", func() bool { return hasCondition(n, id, archiver.CondFenced) })
 	wantContent(t, s, id, archive.When{}, map[ballast.Block]byte{0: 'a'})
 }
 
@@ -368,7 +369,7 @@ func TestRestoreAs(t *testing.T) {
 		t.Errorf("made %+v; want it to be as db was", made)
 	}
 	wantContent(t, s, made.ID, archive.When{}, map[ballast.Block]byte{0: 'a'})
-	err = n.sources.fetch(t.Context(), made.ID, 0, func(p []byte) {
+	err = n.sources.Fetch(t.Context(), made.ID, 0, func(p []byte) {
 		if !bytes.Equal(p, chunkOf(map[ballast.Block]byte{0: 'a'}, 0)) {
 			t.Error("a wrong chunk is served")
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -13,7 +14,7 @@ import (
 const snapshotHolder = "ballast:snapshot"
 
 // archived finds a volume that has a history in the archive, and the archive.
-func (n *node) archived(ctx context.Context, nameOrID string) (cluster.Record, *opened, error) {
+func (n *node) archived(ctx context.Context, nameOrID string) (cluster.Record, *archiver.Opened, error) {
 	rec, err := n.findEvenRemoved(nameOrID)
 	if err != nil {
 		return rec, nil, err
@@ -21,10 +22,10 @@ func (n *node) archived(ctx context.Context, nameOrID string) (cluster.Record, *
 	if !n.cfg.archives() {
 		return rec, nil, fmt.Errorf("volume %q: this node archives nothing (--archive none): %w", rec.Name, ballast.ErrInvalid)
 	}
-	if !isArchived(rec.Spec.Class) {
+	if !archiver.Keeps(rec.Spec.Class) {
 		return rec, nil, fmt.Errorf("volume %q: volumes of class %s have no history in the archive: %w", rec.Name, rec.Spec.Class, ballast.ErrInvalid)
 	}
-	o, err := n.vault.wait(ctx)
+	o, err := n.vault.Wait(ctx)
 	return rec, o, err
 }
 
@@ -60,5 +61,5 @@ func (n *node) snapshotAttached(ctx context.Context, rec cluster.Record, tags []
 		return nil, fmt.Errorf("it was detached meanwhile: %w", ballast.ErrNotReady)
 	}
 	n.writeBack(ctx, a)
-	return w.snapshot(ctx, tags, report)
+	return w.Snapshot(ctx, tags, report)
 }

@@ -15,11 +15,13 @@ import (
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/tail"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 const (
+	verifyLook    = time.Minute
 	verifyDir     = "verify"      // a restored volume, while it is looked at
 	verifyFile    = "verify.json" // what came of it
 	maxVerifyFile = 16 << 20
@@ -76,11 +78,11 @@ func isVerdict(err error) bool {
 }
 
 func (n *node) verify(ctx context.Context, rec cluster.Record, command string, v *verification, report func(archive.Progress)) (err error) {
-	o, err := n.vault.wait(ctx)
+	o, err := n.vault.Wait(ctx)
 	if err != nil {
 		return err
 	}
-	release, err := n.reading(ctx)
+	release, err := n.keeper.Reading(ctx)
 	if err != nil {
 		return err
 	}
@@ -234,7 +236,7 @@ func (n *node) verificationOf(id ballast.VolumeID) (verification, bool) {
 func verifyDue(records []cluster.Record, done map[ballast.VolumeID]verification, every time.Duration, now time.Time) (due cluster.Record, ok bool) {
 	var oldest time.Time
 	for _, rec := range records {
-		if !isArchived(rec.Spec.Class) || rec.Epoch == 0 {
+		if !archiver.Keeps(rec.Spec.Class) || rec.Epoch == 0 {
 			continue
 		}
 		at := done[rec.ID].At

@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 )
 
 // archiveView is how far a volume is archived, as far as the node knows.
 type archiveView struct {
-	state  archiveState
+	state  archiver.State
 	queued int64     // bytes of log that are not archived
 	oldest time.Time // of the oldest flush that is not archived; zero: all are
 	since  time.Time // archiving fails since then
@@ -19,18 +20,13 @@ type archiveView struct {
 // describeArchive fills in what the slot's archiver, or the last one, knows. The caller
 // has s.mu.
 func (s *slot) describeArchive(v *archiveView) {
-	v.queued, v.oldest = waiting(s.status), s.status.QueueSince
+	v.queued, v.oldest = archiver.Waiting(s.status), s.status.QueueSince
 	if s.shipping == nil {
 		v.state = s.lastArchived
 		return
 	}
-	s.shipping.describe(v)
-}
-
-func (w *shipping) describe(v *archiveView) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	v.state, v.since, v.err, v.basing = w.state, w.since, w.err, w.basing
+	p := s.shipping.Progress()
+	v.state, v.since, v.err, v.basing = p.State, p.Since, p.Err, p.Basing
 }
 
 // lag returns for how long something has waited to be archived.

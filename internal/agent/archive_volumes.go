@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -11,6 +12,7 @@ import (
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/tail"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -30,11 +32,11 @@ func (s volumeService) History(ctx context.Context, r *connect.Request[v1.Histor
 	if err != nil {
 		return nil, apiError(err)
 	}
-	h, err := o.archive.History(ctx, rec.ID)
+	h, err := o.Archive.History(ctx, rec.ID)
 	if err != nil {
 		return nil, apiError(err)
 	}
-	resp := &v1.HistoryResponse{Problems: h.Problems, Retention: s.node.keepOf(rec)}
+	resp := &v1.HistoryResponse{Problems: h.Problems, Retention: s.node.keeper.KeepOf(rec.Spec)}
 	for i := range h.Bases {
 		resp.Snapshots = append(resp.Snapshots, baseMessage(&h.Bases[i]))
 	}
@@ -80,7 +82,7 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 			return apiError(errNoArchive)
 		}
 		for _, rec := range s.node.records.List() {
-			if isArchived(rec.Spec.Class) {
+			if archiver.Keeps(rec.Spec.Class) {
 				records = append(records, rec)
 			}
 		}
@@ -96,6 +98,26 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 		}
 	}
 	return nil
+}
+
+func (s volumeService) Retain(ctx context.Context, r *connect.Request[v1.RetainRequest]) (*connect.Response[v1.RetainResponse], error) {
+	rec, o, err := s.node.archived(ctx, r.Msg.GetName())
+	if err != nil {
+		return nil, apiError(err)
+	}
+	policy := r.Msg.GetPolicy()
+	if policy != "" && r.Msg.GetApply() {
+		return nil, apiError(fmt.Errorf("retain volume %q: another retention than the volume's can be planned, not applied: %w", rec.Name, ballast.ErrInvalid))
+	}
+	plan, err := s.node.keeper.Retain(ctx, o, rec.ID, cmp.Or(policy, s.node.keeper.KeepOf(rec.Spec)), r.Msg.GetApply())
+	if err != nil {
+		return nil, apiError(fmt.Errorf("retain volume %q: %w", rec.Name, err))
+	}
+	resp := &v1.RetainResponse{FreedBytes: uint64(max(0, plan.Freed))}
+	for _, step := range plan.Steps {
+		resp.Steps = append(resp.Steps, &v1.RetainStep{Keep: step.Keep, What: step.What, Time: timestamppb.New(step.Time), Reason: step.Reason})
+	}
+	return connect.NewResponse(resp), nil
 }
 
 func verifyMessage(v verification) *v1.VerifyResult {

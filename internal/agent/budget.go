@@ -33,11 +33,8 @@ const (
 	// volume for a container before it lists the container.
 	holdGrace = 10 * time.Minute
 
-	openBudget    = time.Minute     // opening the archive
-	vaultPatience = 5 * time.Second // waiting for somebody else to open it
-	shipBudget    = 5 * time.Minute // one object of a tail; a slow store takes 16 MiB in that
-	syncBudget    = 5 * time.Second // writing back a filesystem before a point is made
-	lastTail      = 2 * time.Second // what a detach gives the archive
+	syncBudget = 5 * time.Second // writing back a filesystem before a point is made
+	lastTail   = 2 * time.Second // what a detach gives the archive
 
 	shutdownGrace = 10 * time.Second
 )

@@ -178,12 +178,12 @@ func (n *node) killEngine(ctx context.Context, a *attachment) error {
 // Docker waits. What does not get there stays in the log for the next attach.
 func (n *node) shipLast(ctx context.Context, s *slot, a *attachment) {
 	w := s.archiver()
-	if w == nil || !w.isWell() {
+	if w == nil || !w.IsWell() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastTail)
 	defer cancel()
-	if err := w.flush(ctx); err != nil {
+	if err := w.Flush(ctx); err != nil {
 		n.log.Info("the end of the volume's log is not archived yet; it is kept for the next attach", "volume", a.record.Name, "error", err)
 	}
 }
@@ -198,11 +198,11 @@ func (n *node) endShipping(s *slot, a *attachment) {
 			_ = a.engine.Close() // only forgets it
 		}
 	}
-	if w == nil || w.end(lastTail) {
+	if w == nil || w.End(lastTail) {
 		forget()
 		return
 	}
-	n.do(func(context.Context) { <-w.done; forget() })
+	n.do(func(context.Context) { <-w.Ended(); forget() })
 }
 
 // takeDown takes back an attach that failed half way.

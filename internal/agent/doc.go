@@ -35,11 +35,11 @@
 //
 // # The archive
 //
-// Each attached volume of class primary or clustered has a shipping: a goroutine that asks the
-// engine what its log made of the volume, and continues the volume's tail with it. What is
-// remembered in archive.json is a copy of what the archive says. One base snapshot is taken at a time.
-// A volume that is restored is made of files without content and a record with an origin; its
-// engine asks the agent for what it lacks (GET /chunks), and the agent the archive.
+// Package archiver keeps the volumes of class primary and clustered there; the node wires its parts
+// (archiver.go), owns their goroutines, and decides what they are for: restoring, cloning,
+// recovering and verifying are here. A volume that is restored is made of files without content
+// and a record with an origin; its engine asks the agent for what it lacks (GET /chunks), and the
+// agent the archive.
 //
 // # Concurrency
 //

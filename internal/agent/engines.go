@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/delta"
 	"github.com/ballast-io/ballast/internal/engine"
 )
@@ -54,7 +55,7 @@ func (e engineProcess) Archived(ctx context.Context, lsn ballast.LSN) error {
 }
 
 // Snapshot implements process.
-func (e engineProcess) Snapshot(ctx context.Context, since ballast.LSN) (snapshot, error) {
+func (e engineProcess) Snapshot(ctx context.Context, since ballast.LSN) (archiver.Snapshot, error) {
 	s, err := e.Client.Snapshot(ctx, since)
 	if err != nil {
 		return nil, sayGone(err)

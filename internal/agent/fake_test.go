@@ -112,7 +112,7 @@ func (m *machine) Dial(ctx context.Context, dir string) (process, error) {
 	if e := m.engines[dir]; e != nil && !e.dead {
 		return e, nil
 	}
-	return nil, errEngineGone
+	return nil, sayGone(engine.ErrNotRunning)
 }
 
 func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
@@ -122,7 +122,7 @@ func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
 	e.m.mu.Lock()
 	defer e.m.mu.Unlock()
 	if e.dead {
-		return engine.Status{}, errEngineGone
+		return engine.Status{}, sayGone(engine.ErrNotRunning)
 	}
 	st := e.disk.status()
 	st.PID, st.Epoch, st.Size, st.Error = 1, e.epoch, e.size, e.bad

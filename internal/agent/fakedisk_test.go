@@ -12,6 +12,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/delta"
 	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/volume"
@@ -136,7 +137,7 @@ func (e *fakeEngine) Archived(ctx context.Context, lsn ballast.LSN) error {
 	return nil
 }
 
-func (e *fakeEngine) Snapshot(ctx context.Context, since ballast.LSN) (snapshot, error) {
+func (e *fakeEngine) Snapshot(ctx context.Context, since ballast.LSN) (archiver.Snapshot, error) {
 	if err := e.m.step(ctx, "snapshot"); err != nil {
 		return nil, err
 	}

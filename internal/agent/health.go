@@ -9,7 +9,7 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// The conditions that a node can be in.
+// The conditions that a node can be in, beside those of package archiver.
 const (
 	condRecords      = "records-unavailable"
 	condDiskFull     = "disk-full"
@@ -20,14 +20,7 @@ const (
 	condStaleHolders = "stale-holders"
 	condNotGrown     = "not-grown"
 
-	condArchive         = "archive-unavailable"
-	condArchiveLocal    = "archive-local"
-	condArchiveUnfenced = "archive-store-cannot-fence"
-	condBehind          = "archive-behind"
-	condFenced          = "archive-fenced"
-	condGap             = "archive-gap"
-	condNotVerified     = "archive-not-verified"
-	condHydration       = "hydration-waits"
+	condNotVerified = "archive-not-verified"
 )
 
 // condition is something an operator should know or act on.

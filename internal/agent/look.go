@@ -2,6 +2,7 @@ package agent
 
 import (
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/engine"
 )
@@ -39,7 +40,7 @@ type volumeView struct {
 // look puts together what is known of a volume, from memory alone (A5).
 func (n *node) look(rec cluster.Record) volumeView {
 	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID)}
-	if n.cfg.archives() && isArchived(rec.Spec.Class) {
+	if n.cfg.archives() && archiver.Keeps(rec.Spec.Class) {
 		v.archive = &archiveView{}
 	}
 	if s := n.peek(rec.ID); s != nil {

@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
@@ -36,10 +35,12 @@ type node struct {
 	work    chan func(context.Context) // to be done in goroutines of Run
 	ended   chan struct{}              // closed when Run takes no more work
 
-	vault   *vault
-	sources *sources
-	basing  chan struct{}       // has room for the one who takes a base snapshot
-	readers *semaphore.Weighted // of old points; retention takes all of it
+	// The archiver; see wireArchiver.
+	vault    *archiver.Vault
+	writers  *archiver.Writers
+	keeper   *archiver.Keeper
+	sources  *archiver.Sources
+	removals archiver.Removals
 
 	mu       sync.Mutex // guards everything below; never held across I/O
 	slots    map[ballast.VolumeID]*slot
@@ -62,13 +63,10 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		adopted: make(chan struct{}),
 		work:    make(chan func(context.Context)),
 		ended:   make(chan struct{}),
-		basing:  make(chan struct{}, 1),
-		readers: semaphore.NewWeighted(maxReaders),
 		slots:   map[ballast.VolumeID]*slot{},
 		making:  map[ballast.VolumeID]bool{},
 	}
-	n.vault = newVault(n.openArchive)
-	n.sources = newSources(n.openSource)
+	n.wireArchiver(n.opener().Open)
 	return n, nil
 }
 

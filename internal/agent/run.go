@@ -112,8 +112,8 @@ func (n *node) Run(ctx context.Context) error {
 		return nil
 	})
 	err := group.Wait()
-	n.sources.dropAll()
-	n.vault.close()
+	n.sources.DropAll()
+	n.vault.Close()
 	return err
 }
 
@@ -123,9 +123,9 @@ func (n *node) runArchive(ctx context.Context, group *errgroup.Group) {
 	if !n.cfg.archives() {
 		return
 	}
-	group.Go(func() error { n.vault.run(ctx, n.noteArchive); return nil })
-	group.Go(func() error { n.runRetention(ctx); return nil })
-	group.Go(func() error { every(ctx, tidyEvery, n.tellRemoved); return nil })
+	group.Go(func() error { n.vault.Run(ctx, n.announcer().Announce); return nil })
+	group.Go(func() error { n.keeper.Run(ctx); return nil })
+	group.Go(func() error { every(ctx, tidyEvery, n.removals.Tell); return nil })
 	if n.cfg.VerifyEvery > 0 {
 		group.Go(func() error { every(ctx, verifyLook, n.verifyNow); return nil })
 	}

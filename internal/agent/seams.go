@@ -6,10 +6,8 @@ import (
 	"log/slog"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/archive"
-	"github.com/ballast-io/ballast/internal/delta"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/device"
-	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // errEngineGone says that no engine process runs for a volume.
@@ -17,27 +15,14 @@ var errEngineGone = errors.New("the engine is not running")
 
 // process is one volume's engine process.
 type process interface {
-	// Status wraps errEngineGone when the process has ended.
-	Status(ctx context.Context) (engine.Status, error)
+	archiver.Engine // its Status wraps errEngineGone as well when the process has ended
+
 	Resize(ctx context.Context, size int64) error
-	// Changes returns up to about limit bytes of what the durable records after an LSN
-	// made of the volume; nil: there are none. It wraps [volume.ErrRecycled].
-	Changes(ctx context.Context, after ballast.LSN, limit int64) (*delta.Delta, error)
-	// Archived says that the archive has every record up to lsn.
-	Archived(ctx context.Context, lsn ballast.LSN) error
-	// Snapshot begins to read the volume as it is at one LSN: what changed behind since.
-	Snapshot(ctx context.Context, since ballast.LSN) (snapshot, error)
 	// Stop flushes and ends it; one that has ended is no error. Kill ends it as a
 	// crash would.
 	Stop(ctx context.Context) error
 	Kill() error
 	// Close forgets it; it runs on.
-	Close() error
-}
-
-// snapshot is a volume at one LSN. It must be closed.
-type snapshot interface {
-	archive.BaseSource
 	Close() error
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/engine"
 )
@@ -19,16 +20,16 @@ type slot struct {
 	mu           sync.Mutex // guards everything below; never held across I/O (A5)
 	taken        bool       // what the last agent left of it is taken over
 	attached     *attachment
-	state        attachmentState // as on disk
-	flight       *flight         // attaches that wait together
-	failed       bool            // the engine died, and nobody attached since
-	status       engine.Status   // latest answer of the engine
-	silence      int             // looks in a row that the engine did not answer
-	usedBytes    int64           // disk space of the volume's files, as last seen
-	shipping     *shipping       // nil where the volume is not attached, or not archived
-	lastArchived archiveState    // of the last archiver
-	arrival      arrival         // of what is fetched from the archive
-	processing   string          // what the lock is held for: attaching, detaching, …
+	state        attachmentState    // as on disk
+	flight       *flight            // attaches that wait together
+	failed       bool               // the engine died, and nobody attached since
+	status       engine.Status      // latest answer of the engine
+	silence      int                // looks in a row that the engine did not answer
+	usedBytes    int64              // disk space of the volume's files, as last seen
+	shipping     *archiver.Shipping // nil where the volume is not attached, or not archived
+	lastArchived archiver.State     // of the last archiver
+	arrival      arrival            // of what is fetched from the archive
+	processing   string             // what the lock is held for: attaching, detaching, …
 }
 
 // attachment is a volume that is mounted on this node.
@@ -107,19 +108,17 @@ func (s *slot) setAttached(a *attachment) {
 }
 
 // archiver returns what archives the volume, nil when nothing does.
-func (s *slot) archiver() *shipping {
+func (s *slot) archiver() *archiver.Shipping {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.shipping
 }
 
-func (s *slot) setArchiver(w *shipping) {
+func (s *slot) setArchiver(w *archiver.Shipping) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shipping != nil {
-		var last archiveView
-		s.shipping.describe(&last)
-		s.lastArchived = last.state
+		s.lastArchived = s.shipping.Progress().State
 	}
 	s.shipping = w
 }

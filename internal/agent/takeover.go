@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -82,7 +83,7 @@ func (n *node) takeOverVolume(ctx context.Context, s *slot) error {
 		n.log.Warn("who held the volume is unreadable and taken for nobody", "volume", rec.Name, "error", err)
 		state = attachmentState{Epoch: rec.Epoch}
 	}
-	archived, err := loadArchiveState(n.disk, s.dir)
+	archived, err := archiver.LoadState(n.disk, s.dir)
 	if err != nil {
 		n.log.Warn("what was archived of the volume is not remembered, and is looked up in the archive", "volume", rec.Name, "error", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -17,7 +18,7 @@ func (n *node) Create(ctx context.Context, name string, options map[string]strin
 	if _, ok := options[fromOption]; ok {
 		return n.createFrom(ctx, name, options)
 	}
-	if err := checkKeep(options["keep"]); err != nil {
+	if err := archiver.CheckKeep(options["keep"]); err != nil {
 		return volumeView{}, fmt.Errorf("create volume %q: %w", name, err)
 	}
 	rec, err := n.records.Create(ctx, name, options)

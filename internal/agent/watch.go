@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/engine"
 )
 
@@ -98,10 +99,10 @@ func (n *node) noteStatus(s *slot, a *attachment, status engine.Status) {
 // noteHydration says that a volume waits for what only the archive has.
 func (n *node) noteHydration(s *slot, a *attachment, status engine.Status) {
 	if status.FetchError == "" || status.MissingChunks == 0 {
-		n.health.clear(s.id, condHydration)
+		n.health.clear(s.id, archiver.CondHydration)
 		return
 	}
-	n.health.raise(s.id, condHydration, fmt.Sprintf("Volume %q has %d MiB in the archive alone, and cannot fetch them: %s. What touches them waits, and fails after a while; nothing wrong is read.",
+	n.health.raise(s.id, archiver.CondHydration, fmt.Sprintf("Volume %q has %d MiB in the archive alone, and cannot fetch them: %s. What touches them waits, and fails after a while; nothing wrong is read.",
 		a.record.Name, int64(status.MissingChunks)*ballast.ChunkSize>>20, status.FetchError),
 		"see `ballast archive status`; it goes on by itself when the archive answers")
 }
@@ -165,7 +166,7 @@ func (n *node) purge(ctx context.Context, s *slot) {
 	defer s.release()
 	rec, err := n.records.BeginPurge(ctx, s.id)
 	if err == nil {
-		n.sources.drop(s.id)
+		n.sources.Drop(s.id)
 		err = n.removeFiles(s)
 	}
 	if err == nil {

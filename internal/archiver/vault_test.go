@@ -1,10 +1,9 @@
-package agent
+package archiver
 
 import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -23,34 +22,34 @@ func TestOpenArchive(t *testing.T) {
 	if err := os.WriteFile(password, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made := newSite(t)
+	madeDir, _ := newSite(t)
 	for _, tt := range []struct {
 		name    string
-		prepare func(t *testing.T, n *node)
-		change  func(*Config)
+		prepare func(t *testing.T, p Opener)
+		change  func(*Location)
 		want    error // nil: it opens
 	}{
-		{"own, at the first start", nil, func(*Config) {}, nil},
-		{"own, whose key is gone", func(t *testing.T, n *node) { openOnce(t, n); loseKey(t, n) }, func(*Config) {}, errNoKeyFile},
-		{"own, whose key is another", func(t *testing.T, n *node) { openOnce(t, n); loseKey(t, n); mustMakePassword(t, n) }, func(*Config) {}, repository.ErrWrongPassword},
-		{"another, that is missing", nil, func(c *Config) { c.Archive, c.ArchivePasswordFile = folderURL(empty+"/none"), password }, ballast.ErrNotFound},
-		{"another, with another password", nil, func(c *Config) { c.Archive, c.ArchivePasswordFile = folderURL(made.dir), password }, repository.ErrWrongPassword},
-		{"another, without a password", nil, func(c *Config) { c.Archive = folderURL(made.dir) }, errNoPassword},
-		{"a secret in the URL", nil, func(c *Config) {
-			c.Archive, c.ArchivePasswordFile = "s3://key:"+secret+"@bucket/x", password
+		{"own, at the first start", nil, func(*Location) {}, nil},
+		{"own, whose key is gone", func(t *testing.T, p Opener) { openOnce(t, p); loseKey(t, p) }, func(*Location) {}, errNoKeyFile},
+		{"own, whose key is another", func(t *testing.T, p Opener) { openOnce(t, p); loseKey(t, p); mustMakePassword(t, p) }, func(*Location) {}, repository.ErrWrongPassword},
+		{"another, that is missing", nil, func(l *Location) { l.URL, l.PasswordFile = FolderURL(empty+"/none"), password }, ballast.ErrNotFound},
+		{"another, with another password", nil, func(l *Location) { l.URL, l.PasswordFile = FolderURL(madeDir), password }, repository.ErrWrongPassword},
+		{"another, without a password", nil, func(l *Location) { l.URL = FolderURL(madeDir) }, errNoPassword},
+		{"a secret in the URL", nil, func(l *Location) {
+			l.URL, l.PasswordFile = "s3://key:"+secret+"@bucket/x", password
 		}, ballast.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n, said := secretNode(t, tt.change)
+			p, said := secretOpener(t, tt.change)
 			if tt.prepare != nil {
-				tt.prepare(t, n)
+				tt.prepare(t, p)
 			}
-			o, err := n.openArchive(t.Context())
+			o, err := p.Open(t.Context())
 			if err == nil {
-				err = o.store.Close()
+				err = o.Store.Close()
 			}
 			if !errors.Is(err, tt.want) {
-				t.Errorf("openArchive: %v; want %v", err, tt.want)
+				t.Errorf("Open: %v; want %v", err, tt.want)
 			}
 			if strings.Contains(said.String(), secret) || err != nil && strings.Contains(err.Error(), secret) {
 				t.Errorf("a secret is told (A16): %v, %s", err, said)
@@ -59,27 +58,27 @@ func TestOpenArchive(t *testing.T) {
 	}
 }
 
-func openOnce(t *testing.T, n *node) {
+func openOnce(t *testing.T, p Opener) {
 	t.Helper()
-	o, err := n.openArchive(t.Context())
+	o, err := p.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.store.Close(); err != nil {
+	if err := o.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func loseKey(t *testing.T, n *node) {
+func loseKey(t *testing.T, p Opener) {
 	t.Helper()
-	if err := os.Remove(n.cfg.passwordFile()); err != nil {
+	if err := os.Remove(p.Location.File()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func mustMakePassword(t *testing.T, n *node) {
+func mustMakePassword(t *testing.T, p Opener) {
 	t.Helper()
-	if err := n.makePassword(); err != nil {
+	if err := p.makePassword(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,28 +93,27 @@ func (s unconditional) Create(ctx context.Context, name string, data []byte) err
 // G3: where a store cannot decide between two machines no archive is made, and of one that
 // is there already the node says so.
 func TestStoreThatCannotFence(t *testing.T) {
-	m := newMachine()
-	s := newSite(t)
-	n := newTestNode(t, m, Config{DataDir: t.TempDir(), Archive: "s3://test/prefix"})
-	st := unconditional{s.store}
-	if _, err := n.initIn(t.Context(), st); !errors.Is(err, store.ErrUnconditional) {
+	p, _ := secretOpener(t, func(l *Location) { l.URL = "s3://test/prefix" })
+	_, made := newSite(t)
+	faulty := storetest.NewFaulty(made)
+	if _, err := p.initIn(t.Context(), unconditional{faulty}); !errors.Is(err, store.ErrUnconditional) {
 		t.Errorf("init: %v; want that it does not know If-None-Match", err)
 	}
 	for _, want := range []bool{false, true} {
-		var st store.Store = s.store
+		var st store.Store = faulty
 		if want {
 			st = unconditional{st}
 		}
-		n.vault = newVault(nil)
-		n.vault.note(&opened{store: st, repo: s.repo, unfenced: n.isUnfenced(t.Context(), st)}, nil)
-		n.noteArchive(nil)
-		got := slices.ContainsFunc(n.health.all(), func(c condition) bool { return c.code == condArchiveUnfenced })
-		if got != want {
+		health := conditions{}
+		a := Announcer{Node: Node{Health: health, Quiet: silence{}, Log: p.Log}, Vault: NewVault(nil), Location: p.Location}
+		a.Vault.note(&Opened{Store: st, Unfenced: p.isUnfenced(t.Context(), st)}, nil)
+		a.Announce(nil)
+		if got := health[CondArchiveUnfenced]; got != want {
 			t.Errorf("the node says that its store cannot fence: %t; want %t", got, want)
 		}
 	}
-	s.store.FailWith(storetest.FailAt(0, storetest.ErrFull))
-	if n.isUnfenced(t.Context(), s.store) {
+	faulty.FailWith(storetest.FailAt(0, storetest.ErrFull))
+	if p.isUnfenced(t.Context(), faulty) {
 		t.Error("a store that is full is taken for one that cannot fence")
 	}
 }
@@ -127,12 +125,12 @@ func TestInitArchive(t *testing.T) {
 	if err := os.WriteFile(password, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n, _ := secretNode(t, func(c *Config) { c.Archive, c.ArchivePasswordFile = folderURL(dir+"/site"), password })
-	repo, err := n.initArchive(t.Context())
+	p, _ := secretOpener(t, func(l *Location) { l.URL, l.PasswordFile = FolderURL(dir+"/site"), password })
+	repo, err := p.Init(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.initArchive(t.Context()); !errors.Is(err, ballast.ErrExists) {
+	if _, err := p.Init(t.Context()); !errors.Is(err, ballast.ErrExists) {
 		t.Errorf("made again: %v; want exists", err)
 	}
 	disk, err := vfs.OS(dir + "/site")

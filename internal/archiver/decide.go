@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func backoff(failures int, share float64) time.Duration {
 
 // baseFacts is what decides whether a base snapshot is due.
 type baseFacts struct {
-	state     archiveState
+	state     State
 	touched   int64 // bytes of the chunks that changed since the base snapshot; where that is not known, of the volume
 	now       time.Time
 	hydrating bool // parts of the volume are in the archive alone

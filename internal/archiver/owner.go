@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"crypto/rand"
@@ -16,8 +16,8 @@ import (
 const ownerFile = "archive.owner"
 
 // ownerOf returns the owner of the copy in dir, and makes it when there is none.
-func (n *node) ownerOf(dir string) (string, error) {
-	data, err := vfs.ReadFile(n.disk, dir+"/"+ownerFile, 1<<10)
+func ownerOf(disk vfs.FS, dir string) (string, error) {
+	data, err := vfs.ReadFile(disk, dir+"/"+ownerFile, 1<<10)
 	if err == nil {
 		if owner := strings.TrimSpace(string(data)); owner != "" && len(owner) <= 64 {
 			return owner, nil
@@ -30,7 +30,7 @@ func (n *node) ownerOf(dir string) (string, error) {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails, says its documentation
 	owner := hex.EncodeToString(raw[:])
-	if err := vfs.ReplaceFile(n.disk, dir+"/"+ownerFile, []byte(owner+"\n")); err != nil {
+	if err := vfs.ReplaceFile(disk, dir+"/"+ownerFile, []byte(owner+"\n")); err != nil {
 		return "", fmt.Errorf("write who archives the volume: %w", err)
 	}
 	return owner, nil

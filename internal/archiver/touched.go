@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"math/bits"

@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"context"
@@ -25,8 +25,8 @@ type baseJob struct {
 	done   chan struct{}
 }
 
-// snapshot takes a base snapshot and returns it. It is cancelled with ctx.
-func (w *shipping) snapshot(ctx context.Context, tags []string, report func(archive.Progress)) (*archive.Base, error) {
+// Snapshot takes a base snapshot and returns it. It is cancelled with ctx.
+func (w *Shipping) Snapshot(ctx context.Context, tags []string, report func(archive.Progress)) (*archive.Base, error) {
 	job := &baseJob{tags: tags, report: report, gone: ctx.Done(), done: make(chan struct{})}
 	select {
 	case w.jobs <- job:
@@ -40,7 +40,7 @@ func (w *shipping) snapshot(ctx context.Context, tags []string, report func(arch
 }
 
 // do runs a job beside the shipping.
-func (w *shipping) do(ctx context.Context, job *baseJob) {
+func (w *Shipping) do(ctx context.Context, job *baseJob) {
 	w.bases.Go(func() {
 		defer close(job.done)
 		ctx, cancel := context.WithCancel(ctx)
@@ -55,8 +55,8 @@ func (w *shipping) do(ctx context.Context, job *baseJob) {
 			}
 		}()
 		select {
-		case w.n.basing <- struct{}{}: // one at a time on a node: each reads a whole volume
-			defer func() { <-w.n.basing }()
+		case w.all.basing <- struct{}{}: // one at a time on a node: each reads a whole volume
+			defer func() { <-w.all.basing }()
 		case <-ctx.Done():
 			job.err = fmt.Errorf("wait for another base snapshot to end: %w", ctx.Err())
 			return
@@ -66,9 +66,9 @@ func (w *shipping) do(ctx context.Context, job *baseJob) {
 }
 
 // baseIfDue begins a base snapshot when one is due.
-func (w *shipping) baseIfDue(ctx context.Context) {
+func (w *Shipping) baseIfDue(ctx context.Context) {
 	status, err := w.ask(ctx)
-	if _, closed := w.n.vault.get(); err != nil || closed != nil {
+	if _, closed := w.all.vault.Get(); err != nil || closed != nil {
 		return // looked at again soon
 	}
 	w.mu.Lock()
@@ -85,36 +85,36 @@ func (w *shipping) baseIfDue(ctx context.Context) {
 		return
 	}
 	select {
-	case w.n.basing <- struct{}{}:
+	case w.all.basing <- struct{}{}:
 	default:
 		return // another volume's is being taken
 	}
-	w.n.log.Info("taking a base snapshot", "volume", w.record.Name, "reason", reason)
+	w.all.node.Log.Info("taking a base snapshot", "volume", w.volume.Name, "reason", reason)
 	w.setBasing(true) // before anybody asks again
 	w.bases.Go(func() {
-		defer func() { <-w.n.basing }()
+		defer func() { <-w.all.basing }()
 		if _, err := w.takeBase(ctx, nil, nil); err != nil && ctx.Err() == nil {
-			w.n.quiet.warn("base "+string(w.s.id), "a base snapshot was not taken; it is tried again, and what was stored is not stored again", "volume", w.record.Name, "error", err)
+			w.all.node.Quiet.Warn("base "+string(w.volume.ID), "a base snapshot was not taken; it is tried again, and what was stored is not stored again", "volume", w.volume.Name, "error", err)
 		}
 	})
 }
 
-func (w *shipping) setBasing(is bool) {
+func (w *Shipping) setBasing(is bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.basing = is
 }
 
 // takeBase takes a base snapshot. The caller has the node's turn for one.
-func (w *shipping) takeBase(ctx context.Context, tags []string, report func(archive.Progress)) (_ *archive.Base, err error) {
+func (w *Shipping) takeBase(ctx context.Context, tags []string, report func(archive.Progress)) (_ *archive.Base, err error) {
 	w.setBasing(true)
 	before := w.beginBase()
 	defer func() { w.endBase(ctx, before, err) }()
-	o, err := w.n.vault.get()
+	o, err := w.all.vault.Get()
 	if err != nil {
 		return nil, err
 	}
-	rec, err := w.n.records.ByID(w.s.id)
+	rec, err := w.all.node.Records.ByID(w.volume.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -132,12 +132,12 @@ func (w *shipping) takeBase(ctx context.Context, tags []string, report func(arch
 	}
 	defer source.Close() // only ends the reading
 	start := time.Now()
-	base, err := o.archive.WriteBase(ctx, source, archive.Volume{Name: rec.Name, Spec: rec.Spec, Node: string(w.n.cfg.Node)}, parent, tags, report)
+	base, err := o.Archive.WriteBase(ctx, source, archive.Volume{Name: rec.Name, Spec: rec.Spec, Node: string(w.all.node.Name)}, parent, tags, report)
 	if err != nil {
 		return nil, err
 	}
 	w.tookBase(base, before)
-	w.n.log.Info("took a base snapshot", "volume", rec.Name, "snapshot", base.Snapshot.Short(), "lsn", uint64(base.Point.LSN), "added_bytes", base.Added, "seconds", time.Since(start).Seconds())
+	w.all.node.Log.Info("took a base snapshot", "volume", rec.Name, "snapshot", base.Snapshot.Short(), "lsn", uint64(base.Point.LSN), "added_bytes", base.Added, "seconds", time.Since(start).Seconds())
 	return base, nil
 }
 
@@ -150,7 +150,7 @@ type beforeBase struct {
 }
 
 // beginBase starts to count anew what is shipped and changed.
-func (w *shipping) beginBase() beforeBase {
+func (w *Shipping) beginBase() beforeBase {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := beforeBase{w.state.TailBytes, w.state.TailObjects, w.touched, w.complete}
@@ -158,17 +158,17 @@ func (w *shipping) beginBase() beforeBase {
 	return before
 }
 
-func (w *shipping) tookBase(base *archive.Base, before beforeBase) {
+func (w *Shipping) tookBase(base *archive.Base, before beforeBase) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state = w.state.withBase(base.Snapshot.String(), base.Point.LSN, base.Point.Time, before.tailBytes, before.tailObjects)
 	w.dirty, w.alone = true, false
-	w.n.health.clear(w.s.id, condGap)
+	w.all.node.Health.Clear(w.volume.ID, CondGap)
 }
 
 // endBase takes back what beginBase did, where nothing came of it. A parent that cannot
 // be built upon is forgotten: the next one stands on its own.
-func (w *shipping) endBase(ctx context.Context, before beforeBase, err error) {
+func (w *Shipping) endBase(ctx context.Context, before beforeBase, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.basing = false
@@ -188,7 +188,7 @@ func (w *shipping) endBase(ctx context.Context, before beforeBase, err error) {
 }
 
 // parent returns the base snapshot that the next one builds upon; nil: none.
-func (w *shipping) parent(ctx context.Context, o *opened) (*archive.Base, error) {
+func (w *Shipping) parent(ctx context.Context, o *Opened) (*archive.Base, error) {
 	w.mu.Lock()
 	id, alone, at := w.state.BaseID, w.alone, w.state.LSN
 	w.mu.Unlock()
@@ -196,9 +196,9 @@ func (w *shipping) parent(ctx context.Context, o *opened) (*archive.Base, error)
 		return nil, nil //nolint:nilnil // no parent is not an error
 	}
 	if id == "" {
-		return w.n.newestBase(ctx, o, w.s.id, at)
+		return newestBase(ctx, o, w.volume.ID, at)
 	}
-	bases, err := o.archive.Bases(ctx, w.s.id)
+	bases, err := o.Archive.Bases(ctx, w.volume.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -207,13 +207,13 @@ func (w *shipping) parent(ctx context.Context, o *opened) (*archive.Base, error)
 			return &bases[i], nil
 		}
 	}
-	return w.n.newestBase(ctx, o, w.s.id, at)
+	return newestBase(ctx, o, w.volume.ID, at)
 }
 
 // newestBase returns the newest base snapshot on the volume's line up to an LSN; nil: none. Those
 // of a former writer that went another way are no ground to build upon.
-func (n *node) newestBase(ctx context.Context, o *opened, id ballast.VolumeID, upTo ballast.LSN) (*archive.Base, error) {
-	h, err := o.archive.History(ctx, id)
+func newestBase(ctx context.Context, o *Opened, id ballast.VolumeID, upTo ballast.LSN) (*archive.Base, error) {
+	h, err := o.Archive.History(ctx, id)
 	if errors.Is(err, ballast.ErrNotFound) {
 		return nil, nil //nolint:nilnil // no parent is not an error
 	}

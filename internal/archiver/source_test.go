@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"context"
@@ -33,13 +33,13 @@ func TestSourcesOpenOnce(t *testing.T) {
 		}
 		return &countedSource{}, func() { closed++ }, nil
 	})
-	if err := s.fetch(t.Context(), "v", 0, func([]byte) {}); err == nil {
+	if err := s.Fetch(t.Context(), "v", 0, func([]byte) {}); err == nil {
 		t.Error("fetched from a store that is away")
 	}
 	var all sync.WaitGroup
 	for i := range 40 {
 		all.Go(func() {
-			if err := s.fetch(t.Context(), "v", i, func(p []byte) {
+			if err := s.Fetch(t.Context(), "v", i, func(p []byte) {
 				if p[0] != byte(i) {
 					t.Errorf("chunk %d has %d in it", i, p[0])
 				}
@@ -49,9 +49,9 @@ func TestSourcesOpenOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	s.drop("v")
-	s.drop("never seen")
-	s.dropAll()
+	s.Drop("v")
+	s.Drop("never seen")
+	s.DropAll()
 	if opened != 2 || closed != 1 {
 		t.Errorf("opened %d times, closed %d times; want one that failed, one that served, and that closed", opened, closed)
 	}

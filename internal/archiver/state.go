@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"encoding/json"
@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	archiveStateVersion = 1
-	archiveStateFile    = "archive.json"
-	maxArchiveState     = 256 << 10
-	maxGaps             = 64 // the oldest are forgotten; the archive itself knows them all
+	stateVersion = 1
+	stateFile    = "archive.json"
+	maxState     = 256 << 10
+	maxGaps      = 64 // the oldest are forgotten; the archive itself knows them all
 )
 
-// archiveState is how far a volume's history is in the archive, in a file beside the
+// State is how far a volume's history is in the archive, in a file beside the
 // volume. It is a copy of what the archive says: one that is lost or old costs a few
 // requests, and nothing else.
-type archiveState struct {
+type State struct {
 	Version    int         `json:"version"`
 	Repository string      `json:"repository,omitempty"` // whose archive this is about
 	Tail       *tail.State `json:"tail,omitempty"`       // of the writer; nil: to be found in the archive
@@ -37,34 +37,34 @@ type archiveState struct {
 	TailBytes   int64 `json:"tail_bytes"`   // shipped since the base snapshot, before compression
 	TailObjects int   `json:"tail_objects"` // likewise
 
-	Gaps []gap `json:"gaps,omitempty"`
+	Gaps []Gap `json:"gaps,omitempty"`
 }
 
 // fenced reports whether somebody else has continued the history: nothing is archived
 // from here any more.
-func (a archiveState) fenced() bool { return a.Tail != nil && a.Tail.Fenced }
+func (a State) fenced() bool { return a.Tail != nil && a.Tail.Fenced }
 
-// gap is a stretch of time that the archive could not keep.
-type gap struct {
+// Gap is a stretch of time that the archive could not keep.
+type Gap struct {
 	From  time.Time `json:"from"`
 	Until time.Time `json:"until,omitzero"` // zero: no base snapshot has closed it yet
 }
 
 // open reports whether records are missing that no base snapshot has made up for.
-func (a archiveState) open() bool { return len(a.Gaps) > 0 && a.Gaps[len(a.Gaps)-1].Until.IsZero() }
+func (a State) open() bool { return len(a.Gaps) > 0 && a.Gaps[len(a.Gaps)-1].Until.IsZero() }
 
 // withGap notes that records behind from are gone.
-func (a archiveState) withGap(from time.Time) archiveState {
+func (a State) withGap(from time.Time) State {
 	if a.open() {
 		return a
 	}
-	a.Gaps = append(append([]gap(nil), a.Gaps...), gap{From: from})
+	a.Gaps = append(append([]Gap(nil), a.Gaps...), Gap{From: from})
 	a.Gaps = a.Gaps[max(0, len(a.Gaps)-maxGaps):]
 	return a
 }
 
 // withShipment notes an object of the tail.
-func (a archiveState) withShipment(last ballast.LSN, until time.Time, bytes int64) archiveState {
+func (a State) withShipment(last ballast.LSN, until time.Time, bytes int64) State {
 	a.LSN = max(a.LSN, last)
 	if !until.IsZero() {
 		a.Until = until
@@ -76,11 +76,11 @@ func (a archiveState) withShipment(last ballast.LSN, until time.Time, bytes int6
 
 // withBase notes a base snapshot of the volume at lsn, which closes an open gap.
 // What was shipped before the snapshot began is no longer needed with it.
-func (a archiveState) withBase(id string, lsn ballast.LSN, at time.Time, tailBytes int64, tailObjects int) archiveState {
+func (a State) withBase(id string, lsn ballast.LSN, at time.Time, tailBytes int64, tailObjects int) State {
 	a.HasBase, a.BaseID, a.BaseLSN, a.BaseTime = true, id, lsn, at
 	a.TailBytes, a.TailObjects = max(0, a.TailBytes-tailBytes), max(0, a.TailObjects-tailObjects)
 	if a.open() {
-		a.Gaps = append([]gap(nil), a.Gaps...)
+		a.Gaps = append([]Gap(nil), a.Gaps...)
 		a.Gaps[len(a.Gaps)-1].Until = at
 	}
 	if at.After(a.Until) {
@@ -89,38 +89,38 @@ func (a archiveState) withBase(id string, lsn ballast.LSN, at time.Time, tailByt
 	return a
 }
 
-// decodeArchiveState reads a stored state.
-func decodeArchiveState(data []byte) (archiveState, error) {
-	var a archiveState
+// decodeState reads a stored state.
+func decodeState(data []byte) (State, error) {
+	var a State
 	if err := json.Unmarshal(data, &a); err != nil {
-		return archiveState{}, fmt.Errorf("decode archive state: %w", err)
+		return State{}, fmt.Errorf("decode archive state: %w", err)
 	}
-	if a.Version != archiveStateVersion {
-		return archiveState{}, fmt.Errorf("decode archive state: it has format %d, this release reads %d", a.Version, archiveStateVersion)
+	if a.Version != stateVersion {
+		return State{}, fmt.Errorf("decode archive state: it has format %d, this release reads %d", a.Version, stateVersion)
 	}
 	if a.TailBytes < 0 || a.TailObjects < 0 || len(a.Gaps) > maxGaps {
-		return archiveState{}, fmt.Errorf("decode archive state: it counts %d bytes, %d objects and %d gaps", a.TailBytes, a.TailObjects, len(a.Gaps))
+		return State{}, fmt.Errorf("decode archive state: it counts %d bytes, %d objects and %d gaps", a.TailBytes, a.TailObjects, len(a.Gaps))
 	}
 	return a, nil
 }
 
-// loadArchiveState returns what is remembered of the volume in dir; nothing is no error.
-func loadArchiveState(disk vfs.FS, dir string) (archiveState, error) {
-	data, err := vfs.ReadFile(disk, dir+"/"+archiveStateFile, maxArchiveState)
+// LoadState returns what is remembered of the volume in dir; nothing is no error.
+func LoadState(disk vfs.FS, dir string) (State, error) {
+	data, err := vfs.ReadFile(disk, dir+"/"+stateFile, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
-		return archiveState{}, nil
+		return State{}, nil
 	}
 	if err != nil {
-		return archiveState{}, err
+		return State{}, err
 	}
-	return decodeArchiveState(data)
+	return decodeState(data)
 }
 
-func saveArchiveState(disk vfs.FS, dir string, a archiveState) error {
-	a.Version = archiveStateVersion
+func saveState(disk vfs.FS, dir string, a State) error {
+	a.Version = stateVersion
 	data, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encode archive state: %w", err)
 	}
-	return vfs.ReplaceFile(disk, dir+"/"+archiveStateFile, data)
+	return vfs.ReplaceFile(disk, dir+"/"+stateFile, data)
 }

@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"cmp"
@@ -16,9 +16,9 @@ import (
 const behindAfter = 2
 
 // note remembers how shipping went, for people.
-func (w *shipping) note(ctx context.Context, err error) {
+func (w *Shipping) note(ctx context.Context, err error) {
 	silent := errors.Is(err, errEngineAsked) && errors.Is(err, context.DeadlineExceeded)
-	if errors.Is(err, errFenced) || errors.Is(err, errEngineGone) || silent {
+	if errors.Is(err, errFenced) || errors.Is(err, engine.ErrNotRunning) || silent {
 		return // said elsewhere
 	}
 	w.mu.Lock()
@@ -35,23 +35,23 @@ func (w *shipping) note(ctx context.Context, err error) {
 	open := w.state.open()
 	w.mu.Unlock()
 	if !open {
-		w.n.health.clear(w.s.id, condGap)
+		w.all.node.Health.Clear(w.volume.ID, CondGap)
 	}
 	if err == nil {
-		w.n.health.clear(w.s.id, condBehind)
-		w.n.quiet.over("ship " + string(w.s.id))
+		w.all.node.Health.Clear(w.volume.ID, CondBehind)
+		w.all.node.Quiet.Over("ship " + string(w.volume.ID))
 		return
 	}
-	w.n.meters.shipFailures.Inc()
-	if _, closed := w.n.vault.get(); closed != nil {
+	w.all.node.Meters.ShipFailed()
+	if _, closed := w.all.vault.Get(); closed != nil {
 		return // the archive as a whole is not well, and that is said
 	}
-	w.n.quiet.warn("ship "+string(w.s.id), "the archive does not take what the volume wrote; it waits in the log", "volume", w.record.Name, "error", err)
+	w.all.node.Quiet.Warn("ship "+string(w.volume.ID), "the archive does not take what the volume wrote; it waits in the log", "volume", w.volume.Name, "error", err)
 	if failures < behindAfter {
 		return
 	}
 	status, _ := w.ask(ctx) // without an answer the rest is said
-	w.n.health.raise(w.s.id, condBehind, behindTitle(w.record.Name, since, until, inLog(waiting(status), w.n.cfg.ArchiveQueue), err),
+	w.all.node.Health.Raise(w.volume.ID, CondBehind, behindTitle(w.volume.Name, since, until, inLog(Waiting(status), w.all.queue), err),
 		"see `ballast archive status`; it goes on by itself when the archive answers")
 }
 
@@ -64,9 +64,9 @@ func behindTitle(name string, since, until time.Time, waiting string, err error)
 		name, since.UTC().Format(time.RFC3339), err, newest, waiting)
 }
 
-// waiting is how much of a volume's log is not archived. Engines that are older than the
-// agent say it of whole segments only.
-func waiting(s engine.Status) int64 { return cmp.Or(s.Waiting, s.QueueBytes) }
+// Waiting is how much of a volume's log is not archived. Engines that are older than the
+// agent say it of whole segments only. It is in bytes.
+func Waiting(s engine.Status) int64 { return cmp.Or(s.Waiting, s.QueueBytes) }
 
 func inLog(bytes, room int64) string {
 	return fmt.Sprintf("%s wait in its log, which keeps %s", ballast.FormatSize(bytes), ballast.FormatSize(room))
@@ -74,7 +74,7 @@ func inLog(bytes, room int64) string {
 
 // saveNowAndThen writes the state down, unless that was done a moment ago. It is a
 // copy: each write would cost the disk two syncs.
-func (w *shipping) saveNowAndThen() {
+func (w *Shipping) saveNowAndThen() {
 	w.mu.Lock()
 	due := w.dirty && time.Since(w.saved) >= stateEvery
 	w.mu.Unlock()
@@ -83,13 +83,13 @@ func (w *shipping) saveNowAndThen() {
 	}
 }
 
-func (w *shipping) saveAtEnd() {
+func (w *Shipping) saveAtEnd() {
 	if err := w.save(); err != nil {
-		w.n.quiet.warn("state "+string(w.s.id), "how far the volume is archived was not written down; it is looked up in the archive after a restart", "volume", w.record.Name, "error", err)
+		w.all.node.Quiet.Warn("state "+string(w.volume.ID), "how far the volume is archived was not written down; it is looked up in the archive after a restart", "volume", w.volume.Name, "error", err)
 	}
 }
 
-func (w *shipping) save() error {
+func (w *Shipping) save() error {
 	w.mu.Lock()
 	state, dirty := w.state, w.dirty
 	w.dirty, w.saved = false, time.Now()
@@ -97,7 +97,7 @@ func (w *shipping) save() error {
 	if !dirty {
 		return nil
 	}
-	err := saveArchiveState(w.n.disk, w.s.dir, state)
+	err := saveState(w.all.node.Disk, w.dir, state)
 	if err != nil {
 		w.mu.Lock()
 		w.dirty = true

@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -28,19 +29,19 @@ var errNoPassword = errors.New("there is no password for the archive: give --arc
 
 // password returns the archive's password. No error has any of it, nor what a command
 // printed (G9).
-func (n *node) password(ctx context.Context) ([]byte, error) {
-	if n.cfg.ArchivePasswordCommand != "" {
-		return runPassword(ctx, n.cfg.ArchivePasswordCommand)
+func (p Opener) password(ctx context.Context) ([]byte, error) {
+	if p.Location.PasswordCommand != "" {
+		return runPassword(ctx, p.Location.PasswordCommand)
 	}
-	if file := n.cfg.passwordFile(); file != "" {
+	if file := p.Location.File(); file != "" {
 		return readPassword(file)
 	}
 	return nil, errNoPassword
 }
 
 // hasPassword reports whether the node's own password was made.
-func (n *node) hasPassword() (bool, error) {
-	_, err := os.Lstat(n.path(archiveKeyFile))
+func (p Opener) hasPassword() (bool, error) {
+	_, err := os.Lstat(filepath.Join(p.Location.DataDir, keyFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -49,11 +50,11 @@ func (n *node) hasPassword() (bool, error) {
 
 // makePassword makes the password of the archive in the data folder. The archive is
 // made after it: of one whose password nobody keeps there is none.
-func (n *node) makePassword() error {
+func (p Opener) makePassword() error {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails, says its documentation
 	text := base64.RawURLEncoding.EncodeToString(raw[:]) + "\n"
-	if err := vfs.ReplaceFile(n.disk, archiveKeyFile, []byte(text)); err != nil {
+	if err := vfs.ReplaceFile(p.Disk, keyFile, []byte(text)); err != nil {
 		return fmt.Errorf("make the archive's key file: %w", err)
 	}
 	return nil
@@ -69,11 +70,12 @@ func readPassword(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the archive's password: %w", err)
 	}
-	return checkPassword(text, file)
+	return CheckPassword(text, file)
 }
 
-// checkPassword takes the line's end from a password.
-func checkPassword(text []byte, from string) ([]byte, error) {
+// CheckPassword takes the line's end from a password, and refuses one that is none; from says
+// where it is from.
+func CheckPassword(text []byte, from string) ([]byte, error) {
 	text = bytes.TrimRight(text, "\r\n")
 	if len(text) == 0 || len(text) > maxPassword {
 		return nil, fmt.Errorf("read the archive's password: %s gives %d bytes; a password has between 1 and %d: %w", from, len(text), maxPassword, ballast.ErrInvalid)
@@ -95,7 +97,7 @@ func runPassword(ctx context.Context, command string) ([]byte, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("ask the command for the archive's password: %w", errors.Join(err, ctx.Err()))
 	}
-	return checkPassword(out.Bytes(), "the command")
+	return CheckPassword(out.Bytes(), "the command")
 }
 
 // limitedBuffer keeps what a password can have, and one byte more.

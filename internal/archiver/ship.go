@@ -1,4 +1,4 @@
-package agent
+package archiver
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/tail"
-	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/delta"
 	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/volume"
@@ -23,13 +22,13 @@ const (
 	fencedPause = 24 * time.Hour // a writer that was followed ships nothing more
 )
 
-// shipping archives one attached volume. Run is one goroutine; what others may see
-// is guarded by mu.
-type shipping struct {
-	n      *node
-	s      *slot
-	record cluster.Record // as of the claim
-	engine process
+// Shipping archives one attached volume. It is one goroutine of its node; what others may
+// see is guarded by mu.
+type Shipping struct {
+	all    *Writers
+	volume Volume // as of the claim
+	dir    string // of the volume, below the disk
+	engine Engine
 
 	asked chan chan error // to ship what is durable now
 	jobs  chan *baseJob
@@ -40,7 +39,7 @@ type shipping struct {
 	tail *tail.Shipper // of run alone; nil until something is to be shipped
 
 	mu       sync.Mutex // guards everything below; never held across I/O
-	state    archiveState
+	state    State
 	saved    time.Time // when state was last written
 	dirty    bool      // state is newer than its file
 	failures int       // in a row
@@ -53,30 +52,27 @@ type shipping struct {
 	alone    bool      // the next base snapshot has no parent
 }
 
-// startShipping begins to archive a volume that was attached, where it is to be.
-func (n *node) startShipping(s *slot, a *attachment) {
-	if !n.cfg.archives() || !isArchived(a.record.Spec.Class) || s.archiver() != nil {
-		return
-	}
-	w := &shipping{n: n, s: s, record: a.record, engine: a.engine, asked: make(chan chan error), jobs: make(chan *baseJob), done: make(chan struct{})}
-	state, err := loadArchiveState(n.disk, s.dir)
-	if err == nil { // said when the volume was taken over
-		w.state = state
-	}
-	begun := make(chan struct{})
-	if n.do(func(ctx context.Context) {
-		ctx, w.stop = context.WithCancel(ctx)
-		close(begun)
-		w.run(ctx)
-	}) {
-		<-begun
-		s.setArchiver(w)
-	}
+// Ended is closed when the shipping has ended, and uses its engine no more.
+func (w *Shipping) Ended() <-chan struct{} { return w.done }
+
+// Progress is how far a volume is archived, as its shipping knows.
+type Progress struct {
+	State  State
+	Since  time.Time // archiving fails since then; zero: it does not
+	Err    error     // the last failure
+	Basing bool      // a base snapshot is being taken
 }
 
-// end stops shipping, and reports whether it has ended within patience. Every call that it
+// Progress returns how far the volume is archived. It waits for nothing.
+func (w *Shipping) Progress() Progress {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Progress{w.state, w.since, w.err, w.basing}
+}
+
+// End stops shipping, and reports whether it has ended within patience. Every call that it
 // makes ends with its context, but for what gives locks back.
-func (w *shipping) end(patience time.Duration) bool {
+func (w *Shipping) End(patience time.Duration) bool {
 	w.stop()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -90,7 +86,7 @@ func (w *shipping) end(patience time.Duration) bool {
 
 // run ships what becomes durable until ctx ends. An idle volume costs a question to its
 // engine, and none to the store.
-func (w *shipping) run(ctx context.Context) {
+func (w *Shipping) run(ctx context.Context) {
 	defer close(w.done)
 	defer w.saveAtEnd()
 	defer w.bases.Wait()
@@ -112,8 +108,8 @@ func (w *shipping) run(ctx context.Context) {
 	}
 }
 
-// flush ships everything that is durable now, or returns why it could not, or ctx's error.
-func (w *shipping) flush(ctx context.Context) error {
+// Flush ships everything that is durable now, or returns why it could not, or ctx's error.
+func (w *Shipping) Flush(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
 	case w.asked <- reply:
@@ -130,15 +126,15 @@ func (w *shipping) flush(ctx context.Context) error {
 	}
 }
 
-// isWell reports whether shipping is worth waiting for.
-func (w *shipping) isWell() bool {
+// IsWell reports whether shipping is worth waiting for.
+func (w *Shipping) IsWell() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, err := w.n.vault.get()
+	_, err := w.all.vault.Get()
 	return w.failures == 0 && err == nil
 }
 
-func (w *shipping) pause() time.Duration {
+func (w *Shipping) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -147,11 +143,11 @@ func (w *shipping) pause() time.Duration {
 	case w.failures > 0:
 		return max(backoff(w.failures, rand.Float64()), 0)
 	}
-	return w.n.cfg.ArchiveInterval
+	return w.all.interval
 }
 
 // turn ships what there is and does what is due.
-func (w *shipping) turn(ctx context.Context) error {
+func (w *Shipping) turn(ctx context.Context) error {
 	err := w.shipAll(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -165,11 +161,11 @@ func (w *shipping) turn(ctx context.Context) error {
 }
 
 // shipAll ships until nothing durable is left, within bounds: a writer may be faster.
-func (w *shipping) shipAll(ctx context.Context) error {
+func (w *Shipping) shipAll(ctx context.Context) error {
 	if w.isFenced() {
 		return errFenced
 	}
-	o, err := w.n.vault.get()
+	o, err := w.all.vault.Get()
 	if err != nil {
 		return w.unlessIdle(ctx, err)
 	}
@@ -184,7 +180,7 @@ func (w *shipping) shipAll(ctx context.Context) error {
 }
 
 // unlessIdle returns err only if the volume has something that is not archived.
-func (w *shipping) unlessIdle(ctx context.Context, err error) error {
+func (w *Shipping) unlessIdle(ctx context.Context, err error) error {
 	status, asked := w.ask(ctx)
 	if asked != nil || status.Durable <= w.position() {
 		return asked
@@ -192,7 +188,7 @@ func (w *shipping) unlessIdle(ctx context.Context, err error) error {
 	return err
 }
 
-func (w *shipping) ask(ctx context.Context) (engine.Status, error) {
+func (w *Shipping) ask(ctx context.Context) (engine.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusBudget)
 	defer cancel()
 	status, err := w.engine.Status(ctx)
@@ -203,7 +199,7 @@ func (w *shipping) ask(ctx context.Context) (engine.Status, error) {
 }
 
 // acknowledge tells the engine what is archived.
-func (w *shipping) acknowledge(ctx context.Context, lsn ballast.LSN) error {
+func (w *Shipping) acknowledge(ctx context.Context, lsn ballast.LSN) error {
 	if err := w.engine.Archived(ctx, lsn); err != nil {
 		return fmt.Errorf("%w to take note: %w", errEngineAsked, err)
 	}
@@ -213,7 +209,7 @@ func (w *shipping) acknowledge(ctx context.Context, lsn ballast.LSN) error {
 // errEngineAsked begins an error that is no fault of the archive.
 var errEngineAsked = errors.New("ask the engine")
 
-func (w *shipping) position() ballast.LSN {
+func (w *Shipping) position() ballast.LSN {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.state.LSN
@@ -221,19 +217,19 @@ func (w *shipping) position() ballast.LSN {
 
 // check forgets what was archived elsewhere: the node may have been told of another
 // archive since.
-func (w *shipping) check(o *opened) {
+func (w *Shipping) check(o *Opened) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if id := o.repo.ID(); w.state.Repository != id {
+	if id := o.Repo.ID(); w.state.Repository != id {
 		if w.state.Repository != "" {
-			w.n.log.Warn("the node has another archive than before; the volume's history begins anew there", "volume", w.record.Name)
+			w.all.node.Log.Warn("the node has another archive than before; the volume's history begins anew there", "volume", w.volume.Name)
 		}
-		w.state, w.dirty = archiveState{Repository: id}, true
+		w.state, w.dirty = State{Repository: id}, true
 	}
 }
 
 // shipOne ships one object; more says that there may be another.
-func (w *shipping) shipOne(ctx context.Context, o *opened) (more bool, err error) {
+func (w *Shipping) shipOne(ctx context.Context, o *Opened) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, shipBudget)
 	defer cancel()
 	d, err := w.engine.Changes(ctx, w.position(), maxDelta)
@@ -256,7 +252,7 @@ func (w *shipping) shipOne(ctx context.Context, o *opened) (more bool, err error
 
 // settle does what an error or a crash left of the last shipment: the archive has the records, but
 // its head may not say so. Nothing newer need ever come that would do it.
-func (w *shipping) settle(ctx context.Context) error {
+func (w *Shipping) settle(ctx context.Context) error {
 	err := w.tail.Settle(ctx)
 	if errors.Is(err, tail.ErrFenced) {
 		return w.fence(err)
@@ -265,10 +261,10 @@ func (w *shipping) settle(ctx context.Context) error {
 }
 
 // ship stores d, and before it what begins its epoch.
-func (w *shipping) ship(ctx context.Context, d *delta.Delta) error {
+func (w *Shipping) ship(ctx context.Context, d *delta.Delta) error {
 	var err error
 	if st := w.tail.State(); st.Epoch != d.Epoch || st.Nonce == "" {
-		err = w.tail.OpenEpoch(ctx, w.n.openOf(w.s.id, d.Epoch, w.record))
+		err = w.tail.OpenEpoch(ctx, w.all.openOf(w.volume, d.Epoch))
 	}
 	if err == nil {
 		err = w.tail.Ship(ctx, d)
@@ -287,29 +283,17 @@ func (w *shipping) ship(ctx context.Context, d *delta.Delta) error {
 	return w.acknowledge(ctx, d.Last())
 }
 
-// openOf returns what begins an epoch of a volume.
-func (n *node) openOf(id ballast.VolumeID, epoch ballast.Epoch, rec cluster.Record) tail.Open {
-	if now, err := n.records.ByID(id); err == nil {
-		rec = now
-	}
-	open := tail.Open{Epoch: epoch, Name: rec.Name, Spec: rec.Spec, Node: n.cfg.Node, Time: time.Now().UTC()}
-	if o := rec.Origin; o != nil {
-		open.Origin = &tail.Origin{Volume: o.Volume, Snapshot: o.Snapshot, Point: tail.Point{Time: o.Time, LSN: o.LSN, Epoch: o.Epoch, Size: o.Size}}
-	}
-	return open
-}
-
 // resume takes up the tail where it was left, by what is remembered or, without that, by
 // what the archive has.
-func (w *shipping) resume(ctx context.Context, o *opened) error {
-	owner, err := w.n.ownerOf(w.s.dir)
+func (w *Shipping) resume(ctx context.Context, o *Opened) error {
+	owner, err := ownerOf(w.all.node.Disk, w.dir)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	saved := w.state.Tail
 	w.mu.Unlock()
-	writer, err := tail.Resume(ctx, tail.Config{Store: o.store, Sealer: o.archive.Tail(), Volume: w.s.id, Save: w.saveTail, Owner: owner}, saved)
+	writer, err := tail.Resume(ctx, tail.Config{Store: o.Store, Sealer: o.Archive.Tail(), Volume: w.volume.ID, Save: w.saveTail, Owner: owner}, saved)
 	if err != nil {
 		return err
 	}
@@ -323,7 +307,7 @@ func (w *shipping) resume(ctx context.Context, o *opened) error {
 
 // saveTail remembers where the tail is. What decides who may continue it is on disk before
 // anything of it is in the store; the rest is written now and then.
-func (w *shipping) saveTail(state tail.State) error {
+func (w *Shipping) saveTail(state tail.State) error {
 	w.mu.Lock()
 	old := w.state.Tail
 	w.state.Tail, w.dirty = &state, true
@@ -335,7 +319,7 @@ func (w *shipping) saveTail(state tail.State) error {
 }
 
 // skip goes on behind the records that the log no longer has.
-func (w *shipping) skip(ctx context.Context) error {
+func (w *Shipping) skip(ctx context.Context) error {
 	status, err := w.ask(ctx)
 	if err != nil {
 		return err
@@ -352,7 +336,7 @@ func (w *shipping) skip(ctx context.Context) error {
 }
 
 // noteGap says that until the next base snapshot nothing newer can be restored.
-func (w *shipping) noteGap(why string) {
+func (w *Shipping) noteGap(why string) {
 	w.mu.Lock()
 	from, had := w.state.Until, w.state.HasBase || w.state.TailObjects > 0
 	if had {
@@ -362,20 +346,20 @@ func (w *shipping) noteGap(why string) {
 	if !had {
 		return // nothing of the volume was archived before: its history begins with a base snapshot
 	}
-	w.n.log.Error("the volume's history has a gap until the next base snapshot", "volume", w.record.Name, "from", from, "reason", why)
-	w.n.health.raise(w.s.id, condGap, fmt.Sprintf("Volume %q cannot be restored to moments after %s until a base snapshot is taken: %s. The volume itself has lost nothing.", w.record.Name, from.UTC().Format(time.RFC3339), why),
+	w.all.node.Log.Error("the volume's history has a gap until the next base snapshot", "volume", w.volume.Name, "from", from, "reason", why)
+	w.all.node.Health.Raise(w.volume.ID, CondGap, fmt.Sprintf("Volume %q cannot be restored to moments after %s until a base snapshot is taken: %s. The volume itself has lost nothing.", w.volume.Name, from.UTC().Format(time.RFC3339), why),
 		"nothing: a base snapshot is taken as soon as the archive answers")
 }
 
 // shipped notes that d is archived.
-func (w *shipping) shipped(d *delta.Delta) {
+func (w *Shipping) shipped(d *delta.Delta) {
 	var until time.Time
 	for i := range d.Groups {
 		if d.Groups[i].IsPoint() {
 			until = d.Groups[i].Time
 		}
 	}
-	w.n.meters.shippedBytes.Add(float64(d.DataBytes()))
+	w.all.node.Meters.Shipped(d.DataBytes())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state = w.state.withShipment(d.Last(), until, d.DataBytes())
@@ -385,7 +369,7 @@ func (w *shipping) shipped(d *delta.Delta) {
 
 var errFenced = errors.New("somebody else has continued the volume's history")
 
-func (w *shipping) isFenced() bool {
+func (w *Shipping) isFenced() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state.fenced() {
@@ -395,13 +379,13 @@ func (w *shipping) isFenced() bool {
 }
 
 // fence ends shipping for good: the tail has remembered that.
-func (w *shipping) fence(err error) error {
-	w.n.log.Error("somebody else has continued the volume's history in the archive; nothing more is archived from here", "volume", w.record.Name, "error", err)
+func (w *Shipping) fence(err error) error {
+	w.all.node.Log.Error("somebody else has continued the volume's history in the archive; nothing more is archived from here", "volume", w.volume.Name, "error", err)
 	w.raiseFenced()
 	return fmt.Errorf("%w: %w", errFenced, err)
 }
 
-func (w *shipping) raiseFenced() {
-	w.n.health.raise(w.s.id, condFenced, fmt.Sprintf("Volume %q is not archived any more: another machine recovered it and continues its history. What is written here is on this machine alone.", w.record.Name),
-		fmt.Sprintf("decide which copy is the right one. If it is the other: stop what uses this one and `ballast volume rm %s`", w.record.Name))
+func (w *Shipping) raiseFenced() {
+	w.all.node.Health.Raise(w.volume.ID, CondFenced, fmt.Sprintf("Volume %q is not archived any more: another machine recovered it and continues its history. What is written here is on this machine alone.", w.volume.Name),
+		fmt.Sprintf("decide which copy is the right one. If it is the other: stop what uses this one and `ballast volume rm %s`", w.volume.Name))
 }
