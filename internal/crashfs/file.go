@@ -79,6 +79,20 @@ func (f *file) Size() (int64, error) {
 	return f.n.seen.size, nil
 }
 
+func (f *file) Hole(off, n int64) (bool, error) {
+	err := f.fs.begin("hole", "%s @%d+%d", f.name, off, n)
+	defer f.fs.mu.Unlock()
+	if err != nil {
+		return false, f.error("hole", err)
+	}
+	for page := off / pageSize; page*pageSize < off+n; page++ {
+		if f.n.seen.pages[page] != nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 func (f *file) Allocated() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()

@@ -109,6 +109,22 @@ func (f *diskFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// Hole asks where the next data are, as far as the file's disk can tell.
+func (f *diskFile) Hole(off, n int64) (bool, error) {
+	var data int64
+	err := f.control("seek", func(fd int) (err error) {
+		data, err = unix.Seek(fd, off, unix.SEEK_DATA)
+		return err
+	})
+	switch {
+	case errors.Is(err, unix.ENXIO): // none from here on
+		return true, nil
+	case errors.Is(err, unix.EINVAL): // it cannot tell
+		return false, nil
+	}
+	return err == nil && data >= off+n, err
+}
+
 func (f *diskFile) Allocated() (int64, error) {
 	var st unix.Stat_t
 	err := f.control("stat", func(fd int) error { return unix.Fstat(fd, &st) })

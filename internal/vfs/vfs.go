@@ -52,6 +52,9 @@ type File interface {
 	Punch(off, n int64) error
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
+	// Hole reports whether n bytes at off are known to read as zeros because no disk
+	// space holds them. False says nothing.
+	Hole(off, n int64) (bool, error)
 	// Allocated returns how many bytes of disk space the file holds.
 	Allocated() (int64, error)
 }

@@ -120,7 +120,12 @@ func testPunch(t *testing.T, fsys vfs.FS) {
 	f := create(t, fsys, "f")
 	_, err := f.WriteAt(bytes.Repeat([]byte("x"), 4*4096), 0)
 	must(t, err)
-	must(t, f.Sync())
+	for _, synced := range []bool{false, true} {
+		if hole, err := f.Hole(4096, 4096); hole || err != nil {
+			t.Errorf("Hole = %v, %v where there are data, synced %v; want false", hole, err, synced)
+		}
+		must(t, f.Sync())
+	}
 	full, err := f.Allocated()
 	must(t, err)
 	must(t, f.Punch(4096, 2*4096))
@@ -131,6 +136,9 @@ func testPunch(t *testing.T, fsys vfs.FS) {
 	clear(want[4096 : 3*4096])
 	if !bytes.Equal(got, want) {
 		t.Error("a punched range does not read as zeros, or another does")
+	}
+	if hole, err := f.Hole(4096, 3*4096); hole || err != nil {
+		t.Errorf("Hole = %v, %v where some of it has data; want false", hole, err)
 	}
 	if left, err := f.Allocated(); left >= full || err != nil {
 		t.Errorf("Allocated = %d, %v after a punch; want less than %d", left, err, full)
