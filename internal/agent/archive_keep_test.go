@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive"
@@ -132,31 +131,5 @@ func TestSweepMaking(t *testing.T) {
 		if got := exists(tt.path); got != tt.want {
 			t.Errorf("%s is there: %t; want %t", tt.name, got, tt.want)
 		}
-	}
-}
-
-func TestVerifyDue(t *testing.T) {
-	now := second(0)
-	rec := func(name string, class ballast.Class, epoch ballast.Epoch) cluster.Record {
-		return cluster.Record{ID: ballast.VolumeID(name), Name: name, Epoch: epoch, Spec: ballast.VolumeSpec{Class: class}}
-	}
-	all := []cluster.Record{
-		rec("a", ballast.Primary, 1), rec("b", ballast.Primary, 1), rec("never-used", ballast.Primary, 0), rec("cache", ballast.Cache, 1),
-	}
-	for _, tt := range []struct {
-		name string
-		done map[ballast.VolumeID]verification
-		want string // "": none
-	}{
-		{"none was tested", nil, "a"},
-		{"one was not", map[ballast.VolumeID]verification{"a": {At: now}}, "b"},
-		{"the longest ago", map[ballast.VolumeID]verification{"a": {At: now.Add(-25 * time.Hour)}, "b": {At: now.Add(-26 * time.Hour)}}, "b"},
-		{"all were", map[ballast.VolumeID]verification{"a": {At: now}, "b": {At: now.Add(-time.Hour)}}, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got, ok := verifyDue(all, tt.done, 24*time.Hour, now); got.Name != tt.want || ok != (tt.want != "") {
-				t.Errorf("due: %q, %t; want %q", got.Name, ok, tt.want)
-			}
-		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/archiver"
+	"github.com/ballast-io/ballast/internal/archiver/verify"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -17,6 +18,7 @@ func (n *node) wireArchiver(open func(context.Context) (*archiver.Opened, error)
 	n.sources = archiver.NewSources(seen, n.vault)
 	n.keeper = archiver.NewKeeper(seen, n.vault, n.sources, n.cfg.Keep)
 	n.removals = archiver.Removals{Node: seen, Vault: n.vault}
+	n.verifier = verify.New(seen, n.newestPoint)
 }
 
 // forArchiver is the node as the archiver sees it.

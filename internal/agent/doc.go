@@ -36,8 +36,8 @@
 // # The archive
 //
 // Package archiver keeps the volumes of class primary and clustered there; the node wires its parts
-// (archiver.go), owns their goroutines, and decides what they are for: restoring, cloning,
-// recovering and verifying are here. A volume that is restored is made of files without content
+// (archiver.go), owns their goroutines, and decides what they are for: restoring, cloning
+// and recovering are here. A volume that is restored is made of files without content
 // and a record with an origin; its engine asks the agent for what it lacks (GET /chunks), and the
 // agent the archive.
 //

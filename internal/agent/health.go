@@ -9,7 +9,7 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// The conditions that a node can be in, beside those of package archiver.
+// The conditions that a node can be in, beside those of packages archiver and verify.
 const (
 	condRecords      = "records-unavailable"
 	condDiskFull     = "disk-full"
@@ -19,8 +19,6 @@ const (
 	condStillMounted = "still-mounted"
 	condStaleHolders = "stale-holders"
 	condNotGrown     = "not-grown"
-
-	condNotVerified = "archive-not-verified"
 )
 
 // condition is something an operator should know or act on.

@@ -82,7 +82,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, v := range c.node.listViews(false) {
 		names[string(v.record.ID)] = v.record.Name
 		collectVolume(out, v, node)
-		if done, ok := c.node.verificationOf(v.record.ID); ok {
+		if done, ok := c.node.verifier.Of(v.record.ID); ok {
 			out <- gauge(descVerified, truth(done.OK), v.record.Name, node)
 			out <- gauge(descVerifyAt, float64(done.At.Unix()), v.record.Name, node)
 		}

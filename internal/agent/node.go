@@ -12,6 +12,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archiver"
+	"github.com/ballast-io/ballast/internal/archiver/verify"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
@@ -41,11 +42,11 @@ type node struct {
 	keeper   *archiver.Keeper
 	sources  *archiver.Sources
 	removals archiver.Removals
+	verifier *verify.Verifier
 
-	mu       sync.Mutex // guards everything below; never held across I/O
-	slots    map[ballast.VolumeID]*slot
-	making   map[ballast.VolumeID]bool // their files are there, and their records not yet
-	verified verifications
+	mu     sync.Mutex // guards everything below; never held across I/O
+	slots  map[ballast.VolumeID]*slot
+	making map[ballast.VolumeID]bool // their files are there, and their records not yet
 }
 
 func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d devices, c containers) (*node, error) {

@@ -119,7 +119,7 @@ func (n *node) Run(ctx context.Context) error {
 
 // runArchive keeps the archive open, and does what is due there.
 func (n *node) runArchive(ctx context.Context, group *errgroup.Group) {
-	n.loadVerified(ctx)
+	n.verifier.Load(ctx)
 	if !n.cfg.archives() {
 		return
 	}
@@ -127,7 +127,7 @@ func (n *node) runArchive(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { n.keeper.Run(ctx); return nil })
 	group.Go(func() error { every(ctx, tidyEvery, n.removals.Tell); return nil })
 	if n.cfg.VerifyEvery > 0 {
-		group.Go(func() error { every(ctx, verifyLook, n.verifyNow); return nil })
+		group.Go(func() error { n.verifier.Run(ctx, n.cfg.VerifyEvery); return nil })
 	}
 }
 

@@ -64,7 +64,7 @@ func (s archiveService) Status(context.Context, *connect.Request[v1.ArchiveStatu
 	}
 	state, since, why := n.vault.Standing()
 	resp.Url, resp.Local, resp.State, resp.PasswordFile = n.cfg.location().Public(), n.cfg.location().IsLocal(), string(state), n.cfg.location().File()
-	resp.LastVerified = optionalTime(n.lastVerified())
+	resp.LastVerified = optionalTime(n.verifier.Last())
 	if why != nil {
 		resp.Error, resp.FailingSince = why.Error(), optionalTime(since)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/archiver"
+	"github.com/ballast-io/ballast/internal/archiver/verify"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -89,7 +90,7 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 	}
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.VerifyResponse{Progress: p}) }}
 	for _, rec := range records {
-		v := s.node.Verify(ctx, rec, r.Msg.GetCommand(), func(p archive.Progress) { t.tell("restoring "+rec.Name+" elsewhere", inBytes, p.Done, p.Total) })
+		v := s.node.verifier.Verify(ctx, archivedVolume(rec), r.Msg.GetCommand(), func(p archive.Progress) { t.tell("restoring "+rec.Name+" elsewhere", inBytes, p.Done, p.Total) })
 		if ctx.Err() != nil {
 			return apiError(ctx.Err())
 		}
@@ -120,7 +121,7 @@ func (s volumeService) Retain(ctx context.Context, r *connect.Request[v1.RetainR
 	return connect.NewResponse(resp), nil
 }
 
-func verifyMessage(v verification) *v1.VerifyResult {
+func verifyMessage(v verify.Result) *v1.VerifyResult {
 	m := &v1.VerifyResult{Name: v.Name, Ok: v.OK, Error: v.Error, Bytes: uint64(v.Bytes), Seconds: v.Seconds, CommandOutput: v.Output}
 	if v.Point.LSN > 0 {
 		m.Point = pointMessage(v.Point)

@@ -1,4 +1,4 @@
-package agent
+package verify
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/environ"
 )
 
@@ -20,22 +20,23 @@ const (
 	checkBudget     = time.Hour        // a check of a large filesystem
 	commandBudget   = 15 * time.Minute // the user's command
 	maxCommandWords = 16 << 10         // of its output are kept
+	sweepBudget     = 30 * time.Second
 )
 
 // lookAt mounts an image, runs the command in it, and checks its filesystem.
-func lookAt(ctx context.Context, rec cluster.Record, image, mountpoint, command string, v *verification) (err error) {
-	if err := mountImage(ctx, rec.Spec.FS, image, mountpoint); err != nil {
+func lookAt(ctx context.Context, vol archiver.Volume, image, mountpoint, command string, r *Result) (err error) {
+	if err := mountImage(ctx, vol.Spec.FS, image, mountpoint); err != nil {
 		return err
 	}
 	if command != "" {
-		v.Output, err = runIn(ctx, mountpoint, rec.Name, command)
+		r.Output, err = runIn(ctx, mountpoint, vol.Name, command)
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepBudget)
 	defer cancel()
 	if err := errors.Join(err, unmountImage(undo, mountpoint)); err != nil {
 		return err
 	}
-	return checkFilesystem(ctx, rec.Spec.FS, image)
+	return checkFilesystem(ctx, vol.Spec.FS, image)
 }
 
 // mountImage mounts a file, on a loop device that goes with the mount. It is a copy of

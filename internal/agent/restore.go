@@ -84,7 +84,7 @@ func (n *node) restoreAt(ctx context.Context, r restoreRequest) (restored, error
 		return restored{}, err
 	}
 	defer release()
-	src, err := n.findPoint(ctx, o, rec, r.moment)
+	src, err := n.findPoint(ctx, o, archivedVolume(rec), r.moment)
 	if err != nil {
 		return restored{}, err
 	}
@@ -130,22 +130,39 @@ func (n *node) restoreLines(r restoreRequest, rec cluster.Record, out restored) 
 
 // findPoint opens the volume's moment in the archive. The newest is now: what was written
 // and not archived yet is archived first.
-func (n *node) findPoint(ctx context.Context, o *archiver.Opened, rec cluster.Record, m moment) (*archive.Source, error) {
+func (n *node) findPoint(ctx context.Context, o *archiver.Opened, v archiver.Volume, m moment) (*archive.Source, error) {
 	if m.isNewest() {
-		if err := n.archiveNow(ctx, rec); err != nil {
+		if err := n.archiveNow(ctx, v); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := o.Archive.Plan(ctx, rec.ID, archive.When{Time: m.at, Snapshot: m.snapshot})
+	plan, err := o.Archive.Plan(ctx, v.ID, archive.When{Time: m.at, Snapshot: m.snapshot})
 	if err != nil {
 		return nil, err
 	}
 	return o.Archive.Source(ctx, plan, nil)
 }
 
+// newestPoint opens a volume's newest point for verifying it.
+func (n *node) newestPoint(ctx context.Context, v archiver.Volume) (_ *archive.Source, release func(), err error) {
+	o, err := n.vault.Wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if release, err = n.keeper.Reading(ctx); err != nil {
+		return nil, nil, err
+	}
+	src, err := n.findPoint(ctx, o, v, moment{})
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return src, release, nil
+}
+
 // archiveNow brings what an attached volume has into the archive.
-func (n *node) archiveNow(ctx context.Context, rec cluster.Record) error {
-	s := n.peek(rec.ID)
+func (n *node) archiveNow(ctx context.Context, v archiver.Volume) error {
+	s := n.peek(v.ID)
 	if s == nil {
 		return nil
 	}
@@ -155,7 +172,7 @@ func (n *node) archiveNow(ctx context.Context, rec cluster.Record) error {
 	}
 	n.writeBack(ctx, a)
 	if err := w.Flush(ctx); err != nil {
-		return fmt.Errorf("archive what volume %q has now: %w", rec.Name, err)
+		return fmt.Errorf("archive what volume %q has now: %w", v.Name, err)
 	}
 	return nil
 }
