@@ -11,7 +11,6 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archive/tail"
 	"github.com/ballast-io/ballast/internal/delta"
-	"github.com/ballast-io/ballast/internal/engine"
 	"github.com/ballast-io/ballast/internal/volume"
 )
 
@@ -188,27 +187,6 @@ func (w *Shipping) unlessIdle(ctx context.Context, err error) error {
 	return err
 }
 
-func (w *Shipping) ask(ctx context.Context) (engine.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusBudget)
-	defer cancel()
-	status, err := w.engine.Status(ctx)
-	if err != nil {
-		err = fmt.Errorf("%w how it is: %w", errEngineAsked, err)
-	}
-	return status, err
-}
-
-// acknowledge tells the engine what is archived.
-func (w *Shipping) acknowledge(ctx context.Context, lsn ballast.LSN) error {
-	if err := w.engine.Archived(ctx, lsn); err != nil {
-		return fmt.Errorf("%w to take note: %w", errEngineAsked, err)
-	}
-	return nil
-}
-
-// errEngineAsked begins an error that is no fault of the archive.
-var errEngineAsked = errors.New("ask the engine")
-
 func (w *Shipping) position() ballast.LSN {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -250,16 +228,6 @@ func (w *Shipping) shipOne(ctx context.Context, o *Opened) (more bool, err error
 	return true, w.ship(ctx, d)
 }
 
-// settle does what an error or a crash left of the last shipment: the archive has the records, but
-// its head may not say so. Nothing newer need ever come that would do it.
-func (w *Shipping) settle(ctx context.Context) error {
-	err := w.tail.Settle(ctx)
-	if errors.Is(err, tail.ErrFenced) {
-		return w.fence(err)
-	}
-	return err
-}
-
 // ship stores d, and before it what begins its epoch.
 func (w *Shipping) ship(ctx context.Context, d *delta.Delta) error {
 	var err error
@@ -283,74 +251,6 @@ func (w *Shipping) ship(ctx context.Context, d *delta.Delta) error {
 	return w.acknowledge(ctx, d.Last())
 }
 
-// resume takes up the tail where it was left, by what is remembered or, without that, by
-// what the archive has.
-func (w *Shipping) resume(ctx context.Context, o *Opened) error {
-	owner, err := ownerOf(w.all.node.Disk, w.dir)
-	if err != nil {
-		return err
-	}
-	w.mu.Lock()
-	saved := w.state.Tail
-	w.mu.Unlock()
-	writer, err := tail.Resume(ctx, tail.Config{Store: o.Store, Sealer: o.Archive.Tail(), Volume: w.volume.ID, Save: w.saveTail, Owner: owner}, saved)
-	if err != nil {
-		return err
-	}
-	w.tail = writer
-	last := writer.State().Last
-	w.mu.Lock()
-	w.state.LSN = max(w.state.LSN, last)
-	w.mu.Unlock()
-	return w.acknowledge(ctx, last)
-}
-
-// saveTail remembers where the tail is. What decides who may continue it is on disk before
-// anything of it is in the store; the rest is written now and then.
-func (w *Shipping) saveTail(state tail.State) error {
-	w.mu.Lock()
-	old := w.state.Tail
-	w.state.Tail, w.dirty = &state, true
-	w.mu.Unlock()
-	if old != nil && old.Epoch == state.Epoch && old.Nonce == state.Nonce && old.Next == state.Next && old.Fenced == state.Fenced {
-		return nil
-	}
-	return w.save()
-}
-
-// skip goes on behind the records that the log no longer has.
-func (w *Shipping) skip(ctx context.Context) error {
-	status, err := w.ask(ctx)
-	if err != nil {
-		return err
-	}
-	w.mu.Lock()
-	known := w.state.LSN
-	w.state.LSN = max(known, status.Recycled)
-	w.mu.Unlock()
-	if status.Recycled <= known {
-		return fmt.Errorf("%w for the records behind LSN %d: they are neither there nor gone", errEngineAsked, known)
-	}
-	w.noteGap("the archive was away for longer than the log could wait")
-	return nil
-}
-
-// noteGap says that until the next base snapshot nothing newer can be restored.
-func (w *Shipping) noteGap(why string) {
-	w.mu.Lock()
-	from, had := w.state.Until, w.state.HasBase || w.state.TailObjects > 0
-	if had {
-		w.state, w.dirty = w.state.withGap(from), true
-	}
-	w.mu.Unlock()
-	if !had {
-		return // nothing of the volume was archived before: its history begins with a base snapshot
-	}
-	w.all.node.Log.Error("the volume's history has a gap until the next base snapshot", "volume", w.volume.Name, "from", from, "reason", why)
-	w.all.node.Health.Raise(w.volume.ID, CondGap, fmt.Sprintf("Volume %q cannot be restored to moments after %s until a base snapshot is taken: %s. The volume itself has lost nothing.", w.volume.Name, from.UTC().Format(time.RFC3339), why),
-		"nothing: a base snapshot is taken as soon as the archive answers")
-}
-
 // shipped notes that d is archived.
 func (w *Shipping) shipped(d *delta.Delta) {
 	var until time.Time
@@ -365,27 +265,4 @@ func (w *Shipping) shipped(d *delta.Delta) {
 	w.state = w.state.withShipment(d.Last(), until, d.DataBytes())
 	w.touched.addDelta(d)
 	w.dirty = true
-}
-
-var errFenced = errors.New("somebody else has continued the volume's history")
-
-func (w *Shipping) isFenced() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.state.fenced() {
-		w.raiseFenced()
-	}
-	return w.state.fenced()
-}
-
-// fence ends shipping for good: the tail has remembered that.
-func (w *Shipping) fence(err error) error {
-	w.all.node.Log.Error("somebody else has continued the volume's history in the archive; nothing more is archived from here", "volume", w.volume.Name, "error", err)
-	w.raiseFenced()
-	return fmt.Errorf("%w: %w", errFenced, err)
-}
-
-func (w *Shipping) raiseFenced() {
-	w.all.node.Health.Raise(w.volume.ID, CondFenced, fmt.Sprintf("Volume %q is not archived any more: another machine recovered it and continues its history. What is written here is on this machine alone.", w.volume.Name),
-		fmt.Sprintf("decide which copy is the right one. If it is the other: stop what uses this one and `ballast volume rm %s`", w.volume.Name))
 }
