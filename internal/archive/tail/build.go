@@ -19,6 +19,7 @@ func Build(volume ballast.VolumeID, from ballast.LSN, found []Found) *Line {
 	for _, e := range b.epochs {
 		e.settle()
 	}
+	b.missLatest()
 	b.follow()
 	for _, p := range b.line.path {
 		b.collect(p)

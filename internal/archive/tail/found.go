@@ -31,6 +31,7 @@ type epoch struct {
 	sorted []*node // by last record, then by digest
 	bad    []bad
 	unread []Name // segments
+	gone   bool   // that it was opened, is known from outside of it alone
 }
 
 // node is a segment that is what its name says.
@@ -49,6 +50,7 @@ type bad struct {
 type sorter struct {
 	line   *Line
 	epochs map[ballast.Epoch]*epoch
+	latest *Head // the one that was put beside the epochs
 }
 
 func (s *sorter) at(e ballast.Epoch) *epoch {
@@ -70,9 +72,14 @@ func (s *sorter) add(f *Found) {
 		return
 	}
 	s.line.all = append(s.line.all, n)
-	if n.Kind == RemovedKind {
+	switch n.Kind {
+	case RemovedKind:
 		s.addRemoved(f)
 		return
+	case LatestKind:
+		s.addLatest(f)
+		return
+	case Other, SegmentKind, OpenKind, HeadKind:
 	}
 	e := s.at(n.Epoch)
 	why := f.misfit(n)
@@ -100,6 +107,29 @@ func (s *sorter) addRemoved(f *Found) {
 		s.note(f.Name, "it is of volume %s", f.Removed.Volume)
 	default:
 		s.line.Removed = f.Removed
+	}
+}
+
+// addLatest keeps which epoch was opened last. Damage to it is no damage to the history: it only
+// matters where that epoch is lost.
+func (s *sorter) addLatest(f *Found) {
+	switch {
+	case f.Err != nil:
+		s.note(f.Name, "%v", f.Err)
+	case f.Head != nil && f.Head.Volume != s.line.Volume:
+		s.note(f.Name, "it is of volume %s", f.Head.Volume)
+	default:
+		s.latest = f.Head
+	}
+}
+
+// missLatest adds the epoch that was opened last where nothing of it tells that it was.
+func (s *sorter) missLatest() {
+	if s.latest == nil || s.line.Volume != s.latest.Volume {
+		return
+	}
+	if e := s.at(s.latest.Epoch); e.reign == nil {
+		e.reign, e.gone = &s.latest.Reign, true
 	}
 }
 

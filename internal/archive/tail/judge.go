@@ -100,6 +100,8 @@ func (b *builder) findEnd(p span, end ballast.LSN) {
 	case e.head != nil && e.head.Last > end:
 		b.addHole(hole{epoch: e.number, after: end, to: e.head.Last})
 	case e.head != nil:
+	case e.gone:
+		b.addHole(hole{epoch: e.number, after: end, object: epochPrefix(b.line.Volume, e.number), why: "the epoch was opened, and nothing of it is left"})
 	case e.hasBad(HeadKind):
 		b.addHole(hole{epoch: e.number, after: end, object: head, why: e.whyBad(HeadKind)})
 	case len(e.nodes)+len(e.unread) > 0:

@@ -196,7 +196,7 @@ func (l *Line) Between(after, to ballast.LSN) ([]Segment, error) {
 func (l *Line) Obsolete(upto ballast.LSN) []string {
 	var gone []Name
 	for _, n := range l.all {
-		if n.Kind == RemovedKind || n.Kind == Other || !l.isObsolete(n, upto) {
+		if n.Kind == RemovedKind || n.Kind == LatestKind || n.Kind == Other || !l.isObsolete(n, upto) {
 			continue
 		}
 		gone = append(gone, n)

@@ -22,13 +22,14 @@ const (
 	OpenKind                // what begins an epoch
 	HeadKind                // what names the newest segment of an epoch
 	RemovedKind             // says that the volume was removed
+	LatestKind              // names the newest epoch
 )
 
 // Name is the name of an object, taken apart.
 type Name struct {
 	Kind        Kind
 	Volume      ballast.VolumeID
-	Epoch       ballast.Epoch // 0 for RemovedKind
+	Epoch       ballast.Epoch // 0 for RemovedKind and LatestKind
 	First, Last ballast.LSN   // of a SegmentKind
 }
 
@@ -49,6 +50,8 @@ func (n Name) String() string {
 		return epochPrefix(n.Volume, n.Epoch) + "head"
 	case RemovedKind:
 		return VolumePrefix(n.Volume) + "removed"
+	case LatestKind:
+		return VolumePrefix(n.Volume) + "latest"
 	case Other:
 	}
 	return VolumePrefix(n.Volume)
@@ -67,6 +70,8 @@ func ParseName(name string) Name {
 	switch {
 	case !inEpoch && folder == "removed":
 		n.Kind = RemovedKind
+	case !inEpoch && folder == "latest":
+		n.Kind = LatestKind
 	case inEpoch:
 		n = n.parseInEpoch(folder, file)
 	}

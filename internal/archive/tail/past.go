@@ -16,5 +16,8 @@ func (r *Reader) LoadUntil(ctx context.Context, volume ballast.VolumeID, epoch b
 	if err != nil {
 		return nil, fmt.Errorf("load the log of %s until %s: %w", volume, epoch, err)
 	}
-	return Build(volume, 0, slices.DeleteFunc(found, func(f Found) bool { return ParseName(f.Name).Epoch > epoch })), nil
+	later := func(f Found) bool {
+		return ParseName(f.Name).Epoch > epoch || f.Head != nil && f.Head.Epoch > epoch
+	}
+	return Build(volume, 0, slices.DeleteFunc(found, later)), nil
 }

@@ -127,7 +127,7 @@ func (r *Reader) read(ctx context.Context, f *Found) error {
 	switch n.Kind {
 	case OpenKind:
 		f.Open, f.Digest, f.Err = DecodeOpen(data, r.sealer)
-	case HeadKind:
+	case HeadKind, LatestKind:
 		f.Head, f.Err = DecodeHead(data, r.sealer)
 	case RemovedKind:
 		f.Removed, f.Err = DecodeRemoved(data, r.sealer)
@@ -160,9 +160,9 @@ func (r *Reader) readHeader(ctx context.Context, f *Found) error {
 	return nil
 }
 
-// recall fills f from what was read before. A head changes, so it is never kept.
+// recall fills f from what was read before. A head, as latest is one, changes, so it is never kept.
 func (r *Reader) recall(f *Found, n Name) bool {
-	if n.Kind == HeadKind || n.Kind == RemovedKind {
+	if n.Kind == HeadKind || n.Kind == LatestKind || n.Kind == RemovedKind {
 		return false
 	}
 	r.mu.Lock()

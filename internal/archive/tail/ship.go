@@ -54,6 +54,11 @@ func (s *Shipper) openEpoch(ctx context.Context, o Open) error {
 	if err := s.putHead(ctx, &next.Head); err != nil {
 		return err
 	}
+	// Beside the epochs, so that the loss of a whole one does not go unnoticed. What a
+	// former writer puts there too late says less than what is found, and does no harm.
+	if err := s.putAs(ctx, Name{Kind: LatestKind, Volume: s.Volume}, &next.Head); err != nil {
+		return err
+	}
 	s.unheaded, s.shipped = false, nil
 	return s.change(next)
 }
@@ -278,11 +283,15 @@ func (s *Shipper) settle(ctx context.Context) error {
 }
 
 func (s *Shipper) putHead(ctx context.Context, h *Head) error {
+	return s.putAs(ctx, Name{Kind: HeadKind, Volume: h.Volume, Epoch: h.Epoch}, h)
+}
+
+func (s *Shipper) putAs(ctx context.Context, name Name, h *Head) error {
 	sealed, err := EncodeHead(h, s.Sealer)
 	if err != nil {
 		return err
 	}
-	return s.Store.Put(ctx, Name{Kind: HeadKind, Volume: h.Volume, Epoch: h.Epoch}.String(), sealed)
+	return s.Store.Put(ctx, name.String(), sealed)
 }
 
 // LostError says that the store lost objects that it had acknowledged. What they held is missing

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +26,10 @@ import (
 type memory struct {
 	objects map[string][]byte
 	late    []func()
-	calls   int
 	fault   func(call int) fault // nil: none
+
+	mu    sync.Mutex // guards calls, and the calls of fault: a Reader reads several objects at once
+	calls int
 }
 
 type fault uint8
@@ -45,12 +48,7 @@ func newMemory() *memory { return &memory{objects: map[string][]byte{}} }
 
 // write carries out do under a fault.
 func (m *memory) write(do func() error) error {
-	m.calls++
-	f := none
-	if m.fault != nil {
-		f = m.fault(m.calls)
-	}
-	switch f {
+	switch m.strike() {
 	case refused:
 		return errStore
 	case unheard:
@@ -92,15 +90,25 @@ func (m *memory) Delete(_ context.Context, name string) error {
 }
 
 func (m *memory) read() error {
-	m.calls++
-	if m.fault != nil && m.fault(m.calls) != none {
+	if m.strike() != none {
 		return errStore
 	}
 	return nil
 }
 
+// strike says what goes wrong with the next call.
+func (m *memory) strike() fault {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls++
+	if m.fault == nil {
+		return none
+	}
+	return m.fault(m.calls)
+}
+
 func (m *memory) Get(_ context.Context, name string, off, n int64) ([]byte, error) {
-	if m.fault != nil { // not in concurrent reads
+	if m.fault != nil { // else it is no call to be counted
 		if err := m.read(); err != nil {
 			return nil, err
 		}
