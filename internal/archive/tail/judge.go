@@ -85,7 +85,7 @@ func (b *builder) segmentOver(h hole) *Segment {
 }
 
 // findEnd compares where the last epoch ends with what its head says. A head is put before the
-// first segment, so one that is missing beside a segment was lost.
+// first segment, and before latest, so one that is missing beside either was lost.
 func (b *builder) findEnd(p span, end ballast.LSN) {
 	e := b.epochs[p.reign.Epoch]
 	if p.exit.LSN != endOfNumbers {
@@ -104,7 +104,7 @@ func (b *builder) findEnd(p span, end ballast.LSN) {
 		b.addHole(hole{epoch: e.number, after: end, object: epochPrefix(b.line.Volume, e.number), why: "the epoch was opened, and nothing of it is left"})
 	case e.hasBad(HeadKind):
 		b.addHole(hole{epoch: e.number, after: end, object: head, why: e.whyBad(HeadKind)})
-	case len(e.nodes)+len(e.unread) > 0:
+	case len(e.nodes)+len(e.unread) > 0 || b.latest != nil && b.latest.Epoch == e.number:
 		b.addHole(hole{epoch: e.number, after: end, object: head, why: "it is missing"})
 	}
 	for _, x := range e.bad {

@@ -5,6 +5,24 @@ import (
 	"testing"
 )
 
+// So is the loss of everything but what began it.
+func TestLostAllButOpen(t *testing.T) {
+	w := newWorld(1, testVolume, newSealer(1))
+	for w.holder.epoch < 3 {
+		w.turn(t)
+	}
+	w.drain(t)
+	open := Name{Kind: OpenKind, Volume: testVolume, Epoch: wantWhole(t, w.holder).Epoch}
+	for name := range w.holder.store.objects {
+		if n := ParseName(name); n.Epoch == open.Epoch && n != open {
+			delete(w.holder.store.objects, name)
+		}
+	}
+	if line := mustLoad(t, w.holder.store, w.holder.sealer, testVolume, 0); len(line.Problems) == 0 {
+		t.Error("nothing says that records are missing")
+	}
+}
+
 // A store that loses everything of the newest epoch is noticed (T2): the object beside the
 // epochs names it. What that epoch continued is still known, and whole.
 func TestLostEpoch(t *testing.T) {
