@@ -18,13 +18,14 @@ func serve(args []string) error {
 	dir := flags.String("dir", "", "")
 	epoch := flags.Uint64("epoch", 0, "")
 	capacity := flags.Int64("log-capacity", 0, "")
+	queue := flags.Int64("queue", 0, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return engine.Run(ctx, engine.Config{
-		Dir: *dir, Epoch: ballast.Epoch(*epoch), LogCapacity: *capacity,
+		Dir: *dir, Epoch: ballast.Epoch(*epoch), LogCapacity: *capacity, Queue: *queue,
 		Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)),
 	})
 }

@@ -137,7 +137,7 @@ func recoverVolume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := engine.Spawn(ctx, engine.Config{Dir: volumeDir, Epoch: epoch + 1, LogCapacity: logCapacity})
+	c, err := engine.Spawn(ctx, engine.Config{Dir: volumeDir, Epoch: epoch + 1, LogCapacity: logCapacity, Queue: logCapacity})
 	if err != nil {
 		text, _ := os.ReadFile(filepath.Join(volumeDir, "engine.log")) // it may say more
 		return fmt.Errorf("%w: %s", err, text)
