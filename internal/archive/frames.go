@@ -69,13 +69,13 @@ func (f *frames) readFrame(ctx context.Context, object uint32, i int, off int64,
 		return fmt.Errorf("%s has no frame %d: %w", h.name, i, ballast.ErrInvalid)
 	}
 	number := f.first[object] + i
-	if f.inScratch(number) {
-		_, err := f.scratch.ReadAt(dst, int64(number)*tail.FrameBlocks*ballast.BlockSize+off)
-		return err
-	}
 	data, err := f.load(ctx, h, i, number)
 	if err != nil {
 		return fmt.Errorf("read frame %d of %s: %w", i, h.name, err)
+	}
+	if data == nil {
+		_, err := f.scratch.ReadAt(dst, int64(number)*tail.FrameBlocks*ballast.BlockSize+off)
+		return err
 	}
 	if off+int64(len(dst)) > int64(len(data)) {
 		return fmt.Errorf("read %s: frame %d ends early: %w", h.name, i, ballast.ErrInvalid)
@@ -84,16 +84,13 @@ func (f *frames) readFrame(ctx context.Context, object uint32, i int, off int64,
 	return nil
 }
 
-func (f *frames) inScratch(number int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kept[number]
-}
-
-// load returns a frame's data, fetching it if nobody does.
+// load returns a frame's data, fetching it if nobody does; nil: scratch has it.
 func (f *frames) load(ctx context.Context, h *planned, i, number int) ([]byte, error) {
 	for {
 		fr, mine := f.enter(number)
+		if fr == nil {
+			return nil, nil
+		}
 		if mine {
 			fr.data, fr.err = f.fetch(ctx, h, i)
 			f.leave(fr)
@@ -115,10 +112,14 @@ func (f *frames) load(ctx context.Context, h *planned, i, number int) ([]byte, e
 	}
 }
 
-// enter returns a frame, and whether the caller is to fetch it.
+// enter returns a frame, and whether the caller is to fetch it; none when scratch has it.
+// Both are asked under one lock: a frame leaves memory in the moment it is in scratch.
 func (f *frames) enter(number int) (fr *frame, mine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.kept[number] {
+		return nil, false
+	}
 	if fr := f.loaded[number]; fr != nil {
 		f.used.MoveToFront(fr.place)
 		return fr, false
