@@ -22,7 +22,6 @@ func TestQueueFull(t *testing.T) {
 	n.based("db")
 	n.proxy.Refuse()
 	within := d.write("what the queue had no room for")
-	d.pastSecond(within.at) // or its second would end with what the queue had room for
 	n.fillQueue(d)
 	n.well()
 	n.eventually("a base snapshot to close the gap", func() error {
@@ -62,6 +61,7 @@ func (d *diary) newestGood(e entry) string {
 // fillQueue writes more than the queue takes.
 func (n *node) fillQueue(d *diary) {
 	n.t.Helper()
+	d.pastSecond(d.entries[len(d.entries)-1].at) // or that second would end with this
 	for i := range 16 {
 		data := make([]byte, 4<<20)
 		for j := range data {
