@@ -23,6 +23,9 @@ func TestQueueFull(t *testing.T) {
 	n.proxy.Refuse()
 	within := d.write("what the queue had no room for")
 	n.fillQueue(d)
+	n.eventually("the agent to find that the log has let go of something", func() error {
+		return n.inspect("db").has("archive-gap") // or it may yet ship what it has read before
+	})
 	n.well()
 	n.eventually("a base snapshot to close the gap", func() error {
 		a := n.inspect("db").Archive
