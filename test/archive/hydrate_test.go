@@ -41,7 +41,8 @@ func newFilling(t *testing.T, seed uint64) *filling {
 	f.files["big"] = f.big
 	n.archivedSince("db", f.write("all of it").began)
 	n.based("db")
-	n.do("volume", "restore", "db", "--at", f.entries[0].at.UTC().Format(time.RFC3339Nano), "--as", "copy")
+	f.pastSecond(f.entries[0].at)
+	n.do("volume", "restore", "db", "--at", f.entries[0].moment(), "--as", "copy")
 	n.proxy.Do(slowly)
 	f.copied = n.attach("copy")
 	f.at = n.inspect("copy").Hydration.Missing
