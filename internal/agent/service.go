@@ -85,7 +85,10 @@ func (s volumeService) Detach(ctx context.Context, r *connect.Request[v1.DetachR
 }
 
 // nodeService shows the node itself to the API.
-type nodeService struct{ node *node }
+type nodeService struct {
+	ballastv1connect.UnimplementedNodeServiceHandler
+	node *node
+}
 
 func (s nodeService) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	n := s.node

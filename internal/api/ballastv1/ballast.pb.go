@@ -13,6 +13,7 @@ package ballastv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -51,6 +52,10 @@ type Volume struct {
 	Archive       *ArchiveState          `protobuf:"bytes,20,opt,name=archive,proto3" json:"archive,omitempty"`                       // unset where the volume's class is not archived
 	Hydration     *Hydration             `protobuf:"bytes,21,opt,name=hydration,proto3" json:"hydration,omitempty"`                   // unset when everything is here
 	Origin        string                 `protobuf:"bytes,22,opt,name=origin,proto3" json:"origin,omitempty"`                         // what it was restored from, as "db at 2026-11-21T10:42:06Z"
+	Copies        []*Copy                `protobuf:"bytes,23,rep,name=copies,proto3" json:"copies,omitempty"`                         // on every node that has one or is to have one, sorted by node
+	Replicas      uint32                 `protobuf:"varint,24,opt,name=replicas,proto3" json:"replicas,omitempty"`                    // how many in-sync copies there shall be
+	MinCopies     uint32                 `protobuf:"varint,25,opt,name=min_copies,json=minCopies,proto3" json:"min_copies,omitempty"` // in-sync copies below which writes wait
+	Forced        []*Forced              `protobuf:"bytes,26,rep,name=forced,proto3" json:"forced,omitempty"`                         // failovers that an operator forced, oldest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +244,213 @@ func (x *Volume) GetOrigin() string {
 	return ""
 }
 
+func (x *Volume) GetCopies() []*Copy {
+	if x != nil {
+		return x.Copies
+	}
+	return nil
+}
+
+func (x *Volume) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *Volume) GetMinCopies() uint32 {
+	if x != nil {
+		return x.MinCopies
+	}
+	return 0
+}
+
+func (x *Volume) GetForced() []*Forced {
+	if x != nil {
+		return x.Forced
+	}
+	return nil
+}
+
+// Copy is where a volume's copy on one node stands.
+type Copy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// primary, in-sync, catching-up, hydrating (the primary's own, not complete), away, waiting
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	InSync        bool                   `protobuf:"varint,3,opt,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
+	DurableLsn    uint64                 `protobuf:"varint,4,opt,name=durable_lsn,json=durableLsn,proto3" json:"durable_lsn,omitempty"` // as last heard by the primary; 0: not known
+	LagBytes      uint64                 `protobuf:"varint,5,opt,name=lag_bytes,json=lagBytes,proto3" json:"lag_bytes,omitempty"`       // of the log that it does not have
+	Progress      *Progress              `protobuf:"bytes,6,opt,name=progress,proto3" json:"progress,omitempty"`                        // of catching up in chunks
+	Since         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`                              // of the state, where known
+	Error         string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`                              // why it does not advance; empty when well
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copy) Reset() {
+	*x = Copy{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copy) ProtoMessage() {}
+
+func (x *Copy) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copy.ProtoReflect.Descriptor instead.
+func (*Copy) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Copy) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Copy) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Copy) GetInSync() bool {
+	if x != nil {
+		return x.InSync
+	}
+	return false
+}
+
+func (x *Copy) GetDurableLsn() uint64 {
+	if x != nil {
+		return x.DurableLsn
+	}
+	return 0
+}
+
+func (x *Copy) GetLagBytes() uint64 {
+	if x != nil {
+		return x.LagBytes
+	}
+	return 0
+}
+
+func (x *Copy) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Copy) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Copy) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// Forced is a failover that an operator forced.
+type Forced struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // the in-sync copies that were given up
+	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // the node that went on
+	Lsn           uint64                 `protobuf:"varint,4,opt,name=lsn,proto3" json:"lsn,omitempty"`  // where it went on
+	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forced) Reset() {
+	*x = Forced{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forced) ProtoMessage() {}
+
+func (x *Forced) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forced.ProtoReflect.Descriptor instead.
+func (*Forced) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Forced) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Forced) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Forced) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Forced) GetLsn() uint64 {
+	if x != nil {
+		return x.Lsn
+	}
+	return 0
+}
+
+func (x *Forced) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // ArchiveState is how far a volume's history is in the archive.
 type ArchiveState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -256,7 +468,7 @@ type ArchiveState struct {
 
 func (x *ArchiveState) Reset() {
 	*x = ArchiveState{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +480,7 @@ func (x *ArchiveState) String() string {
 func (*ArchiveState) ProtoMessage() {}
 
 func (x *ArchiveState) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[1]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +493,7 @@ func (x *ArchiveState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveState.ProtoReflect.Descriptor instead.
 func (*ArchiveState) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{1}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ArchiveState) GetArchivedUntil() *timestamppb.Timestamp {
@@ -354,7 +566,7 @@ type Hydration struct {
 
 func (x *Hydration) Reset() {
 	*x = Hydration{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +578,7 @@ func (x *Hydration) String() string {
 func (*Hydration) ProtoMessage() {}
 
 func (x *Hydration) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[2]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +591,7 @@ func (x *Hydration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hydration.ProtoReflect.Descriptor instead.
 func (*Hydration) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{2}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hydration) GetTotalBytes() uint64 {
@@ -428,7 +640,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +652,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[3]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +665,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{3}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Window) GetFrom() *timestamppb.Timestamp {
@@ -494,7 +706,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +718,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[4]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +731,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{4}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EngineStatus) GetPid() int32 {
@@ -640,7 +852,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +864,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[5]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +877,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{5}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Condition) GetCode() string {
@@ -706,7 +918,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +930,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[6]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +943,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{6}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateRequest) GetName() string {
@@ -757,7 +969,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +981,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[7]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +994,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{7}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateResponse) GetVolume() *Volume {
@@ -801,7 +1013,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1025,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[8]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1038,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{8}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRequest) GetTrash() bool {
@@ -845,7 +1057,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1069,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[9]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1082,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{9}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListResponse) GetVolumes() []*Volume {
@@ -889,7 +1101,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1113,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[10]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1126,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{10}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InspectRequest) GetName() string {
@@ -933,7 +1145,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1157,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[11]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1170,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{11}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InspectResponse) GetVolume() *Volume {
@@ -977,7 +1189,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1201,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[12]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1214,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{12}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveRequest) GetName() string {
@@ -1021,7 +1233,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1245,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[13]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1258,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{13}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveResponse) GetKeptUntil() *timestamppb.Timestamp {
@@ -1066,7 +1278,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1290,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[14]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1303,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{14}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestoreRequest) GetName() string {
@@ -1117,7 +1329,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1341,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[15]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1354,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{15}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestoreResponse) GetVolume() *Volume {
@@ -1162,7 +1374,7 @@ type ResizeRequest struct {
 
 func (x *ResizeRequest) Reset() {
 	*x = ResizeRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1386,7 @@ func (x *ResizeRequest) String() string {
 func (*ResizeRequest) ProtoMessage() {}
 
 func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[16]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1399,7 @@ func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{16}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResizeRequest) GetName() string {
@@ -1213,7 +1425,7 @@ type ResizeResponse struct {
 
 func (x *ResizeResponse) Reset() {
 	*x = ResizeResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1437,7 @@ func (x *ResizeResponse) String() string {
 func (*ResizeResponse) ProtoMessage() {}
 
 func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[17]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1450,7 @@ func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeResponse.ProtoReflect.Descriptor instead.
 func (*ResizeResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{17}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResizeResponse) GetVolume() *Volume {
@@ -1252,13 +1464,14 @@ type AttachRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Holder        string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"` // who holds it; holding twice takes two detaches
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`     // where; empty: on the node that is asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1483,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[18]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1496,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{18}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AttachRequest) GetName() string {
@@ -1300,6 +1513,13 @@ func (x *AttachRequest) GetHolder() string {
 	return ""
 }
 
+func (x *AttachRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 type AttachResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mountpoint    string                 `protobuf:"bytes,1,opt,name=mountpoint,proto3" json:"mountpoint,omitempty"`
@@ -1309,7 +1529,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1541,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[19]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1554,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{19}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AttachResponse) GetMountpoint() string {
@@ -1348,13 +1568,14 @@ type DetachRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Holder        string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // where; empty: on the node that is asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1587,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[20]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1600,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{20}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DetachRequest) GetName() string {
@@ -1396,6 +1617,13 @@ func (x *DetachRequest) GetHolder() string {
 	return ""
 }
 
+func (x *DetachRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 type DetachResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1404,7 +1632,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1644,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[21]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1657,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{21}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{23}
 }
 
 type StatusRequest struct {
@@ -1440,7 +1668,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1680,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[22]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1693,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{22}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{24}
 }
 
 type StatusResponse struct {
@@ -1480,13 +1708,17 @@ type StatusResponse struct {
 	DiskSizeBytes uint64                 `protobuf:"varint,8,opt,name=disk_size_bytes,json=diskSizeBytes,proto3" json:"disk_size_bytes,omitempty"`
 	DataDir       string                 `protobuf:"bytes,9,opt,name=data_dir,json=dataDir,proto3" json:"data_dir,omitempty"`
 	Conditions    []*Condition           `protobuf:"bytes,10,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Cluster       string                 `protobuf:"bytes,11,opt,name=cluster,proto3" json:"cluster,omitempty"` // its id; empty: the node is on its own
+	Nodes         []*Node                `protobuf:"bytes,12,rep,name=nodes,proto3" json:"nodes,omitempty"`     // of the cluster
+	Lease         *durationpb.Duration   `protobuf:"bytes,13,opt,name=lease,proto3" json:"lease,omitempty"`
+	Listen        string                 `protobuf:"bytes,14,opt,name=listen,proto3" json:"listen,omitempty"` // where other nodes reach this one; empty: nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1730,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[23]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1743,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{23}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1584,6 +1816,1177 @@ func (x *StatusResponse) GetConditions() []*Condition {
 	return nil
 }
 
+func (x *StatusResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+// Node is a node of the cluster.
+type Node struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Address          string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // host:port
+	State            string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`     // up, away, draining, drained
+	Version          string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Member           bool                   `protobuf:"varint,5,opt,name=member,proto3" json:"member,omitempty"` // of etcd; else it asks the members
+	Since            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`    // of the state, as the asked node saw it
+	DiskFreeBytes    uint64                 `protobuf:"varint,7,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
+	DiskSizeBytes    uint64                 `protobuf:"varint,8,opt,name=disk_size_bytes,json=diskSizeBytes,proto3" json:"disk_size_bytes,omitempty"`
+	Primaries        uint32                 `protobuf:"varint,9,opt,name=primaries,proto3" json:"primaries,omitempty"` // volumes attached there
+	Copies           uint32                 `protobuf:"varint,10,opt,name=copies,proto3" json:"copies,omitempty"`      // copies it has or is to have
+	JoinedAt         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
+	CertificateUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=certificate_until,json=certificateUntil,proto3" json:"certificate_until,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Node) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Node) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Node) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Node) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Node) GetMember() bool {
+	if x != nil {
+		return x.Member
+	}
+	return false
+}
+
+func (x *Node) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Node) GetDiskFreeBytes() uint64 {
+	if x != nil {
+		return x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *Node) GetDiskSizeBytes() uint64 {
+	if x != nil {
+		return x.DiskSizeBytes
+	}
+	return 0
+}
+
+func (x *Node) GetPrimaries() uint32 {
+	if x != nil {
+		return x.Primaries
+	}
+	return 0
+}
+
+func (x *Node) GetCopies() uint32 {
+	if x != nil {
+		return x.Copies
+	}
+	return 0
+}
+
+func (x *Node) GetJoinedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.JoinedAt
+	}
+	return nil
+}
+
+func (x *Node) GetCertificateUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateUntil
+	}
+	return nil
+}
+
+type CreateTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ttl           *durationpb.Duration   `protobuf:"bytes,1,opt,name=ttl,proto3" json:"ttl,omitempty"`         // unset: 15 minutes; at most a day
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // where this node shall listen, host:port or host; empty: as before, at first the address of the default route
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenRequest) Reset() {
+	*x = CreateTokenRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenRequest) ProtoMessage() {}
+
+func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateTokenRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type CreateTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // of this node
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenResponse) Reset() {
+	*x = CreateTokenResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenResponse) ProtoMessage() {}
+
+func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CreateTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type JoinRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // of a node of the cluster, host:port
+	Listen        string                 `protobuf:"bytes,3,opt,name=listen,proto3" json:"listen,omitempty"`   // where this node shall be reached; empty: the address it reaches the other from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRequest) Reset() {
+	*x = JoinRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRequest) ProtoMessage() {}
+
+func (x *JoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
+func (*JoinRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *JoinRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
+}
+
+type JoinResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinResponse) Reset() {
+	*x = JoinResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinResponse) ProtoMessage() {}
+
+func (x *JoinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
+func (*JoinResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JoinResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *JoinResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *JoinResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type ListNodesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNodesRequest) Reset() {
+	*x = ListNodesRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNodesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNodesRequest) ProtoMessage() {}
+
+func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
+func (*ListNodesRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{31}
+}
+
+type ListNodesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNodesResponse) Reset() {
+	*x = ListNodesResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNodesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNodesResponse) ProtoMessage() {}
+
+func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
+func (*ListNodesResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListNodesResponse) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type InspectNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectNodeRequest) Reset() {
+	*x = InspectNodeRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectNodeRequest) ProtoMessage() {}
+
+func (x *InspectNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectNodeRequest.ProtoReflect.Descriptor instead.
+func (*InspectNodeRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *InspectNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type InspectNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          *Node                  `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Volumes       []*Volume              `protobuf:"bytes,2,rep,name=volumes,proto3" json:"volumes,omitempty"` // that have a copy there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectNodeResponse) Reset() {
+	*x = InspectNodeResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectNodeResponse) ProtoMessage() {}
+
+func (x *InspectNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectNodeResponse.ProtoReflect.Descriptor instead.
+func (*InspectNodeResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *InspectNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *InspectNodeResponse) GetVolumes() []*Volume {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+type DrainNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeRequest) Reset() {
+	*x = DrainNodeRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeRequest) ProtoMessage() {}
+
+func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
+func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DrainNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DrainNodeRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+type DrainNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*DrainStep           `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"` // what is left; a later message replaces an earlier one
+	Done          bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`  // it is safe to switch the node off
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNodeResponse) Reset() {
+	*x = DrainNodeResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNodeResponse) ProtoMessage() {}
+
+func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
+func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DrainNodeResponse) GetSteps() []*DrainStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *DrainNodeResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+// DrainStep is what is left to do for one volume.
+type DrainStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        string                 `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Doing         string                 `protobuf:"bytes,2,opt,name=doing,proto3" json:"doing,omitempty"` // "copying to n3", "attached: stop container web.1", …
+	Progress      *Progress              `protobuf:"bytes,3,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainStep) Reset() {
+	*x = DrainStep{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainStep) ProtoMessage() {}
+
+func (x *DrainStep) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainStep.ProtoReflect.Descriptor instead.
+func (*DrainStep) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DrainStep) GetVolume() string {
+	if x != nil {
+		return x.Volume
+	}
+	return ""
+}
+
+func (x *DrainStep) GetDoing() string {
+	if x != nil {
+		return x.Doing
+	}
+	return ""
+}
+
+func (x *DrainStep) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+type RemoveNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"` // though it is up, or has copies that are missing elsewhere
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeRequest) Reset() {
+	*x = RemoveNodeRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeRequest) ProtoMessage() {}
+
+func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RemoveNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lost          []string               `protobuf:"bytes,1,rep,name=lost,proto3" json:"lost,omitempty"` // volumes that have no in-sync copy any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeResponse) Reset() {
+	*x = RemoveNodeResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeResponse) ProtoMessage() {}
+
+func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RemoveNodeResponse) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+type MoveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveRequest) Reset() {
+	*x = MoveRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveRequest) ProtoMessage() {}
+
+func (x *MoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
+func (*MoveRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *MoveRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type MoveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Doing         string                 `protobuf:"bytes,2,opt,name=doing,proto3" json:"doing,omitempty"`
+	Done          bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Pause         *durationpb.Duration   `protobuf:"bytes,4,opt,name=pause,proto3" json:"pause,omitempty"`     // for which nobody could write; set when done
+	Holders       []string               `protobuf:"bytes,5,rep,name=holders,proto3" json:"holders,omitempty"` // that must let go before the volume can go over
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveResponse) Reset() {
+	*x = MoveResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveResponse) ProtoMessage() {}
+
+func (x *MoveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
+func (*MoveResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *MoveResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *MoveResponse) GetDoing() string {
+	if x != nil {
+		return x.Doing
+	}
+	return ""
+}
+
+func (x *MoveResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *MoveResponse) GetPause() *durationpb.Duration {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+func (x *MoveResponse) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+type FailoverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Apply         bool                   `protobuf:"varint,2,opt,name=apply,proto3" json:"apply,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // whose copy goes on; empty: the newest that can be reached
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailoverRequest) Reset() {
+	*x = FailoverRequest{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailoverRequest) ProtoMessage() {}
+
+func (x *FailoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailoverRequest.ProtoReflect.Descriptor instead.
+func (*FailoverRequest) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *FailoverRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FailoverRequest) GetApply() bool {
+	if x != nil {
+		return x.Apply
+	}
+	return false
+}
+
+func (x *FailoverRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type FailoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Candidates    []*Candidate           `protobuf:"bytes,1,rep,name=candidates,proto3" json:"candidates,omitempty"` // newest first
+	Choice        string                 `protobuf:"bytes,2,opt,name=choice,proto3" json:"choice,omitempty"`         // the node whose copy goes on
+	Loses         string                 `protobuf:"bytes,3,opt,name=loses,proto3" json:"loses,omitempty"`           // in words: what is lost, or that nothing is
+	Volume        *Volume                `protobuf:"bytes,4,opt,name=volume,proto3" json:"volume,omitempty"`         // after apply
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailoverResponse) Reset() {
+	*x = FailoverResponse{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailoverResponse) ProtoMessage() {}
+
+func (x *FailoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailoverResponse.ProtoReflect.Descriptor instead.
+func (*FailoverResponse) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *FailoverResponse) GetCandidates() []*Candidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *FailoverResponse) GetChoice() string {
+	if x != nil {
+		return x.Choice
+	}
+	return ""
+}
+
+func (x *FailoverResponse) GetLoses() string {
+	if x != nil {
+		return x.Loses
+	}
+	return ""
+}
+
+func (x *FailoverResponse) GetVolume() *Volume {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+// Candidate is a copy that a volume can go on from.
+type Candidate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Lsn           uint64                 `protobuf:"varint,3,opt,name=lsn,proto3" json:"lsn,omitempty"`
+	InSync        bool                   `protobuf:"varint,4,opt,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                          // why it cannot be used
+	WrittenAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"` // of its last record, where known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Candidate) Reset() {
+	*x = Candidate{}
+	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Candidate) ProtoMessage() {}
+
+func (x *Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
+func (*Candidate) Descriptor() ([]byte, []int) {
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Candidate) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Candidate) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Candidate) GetLsn() uint64 {
+	if x != nil {
+		return x.Lsn
+	}
+	return 0
+}
+
+func (x *Candidate) GetInSync() bool {
+	if x != nil {
+		return x.InSync
+	}
+	return false
+}
+
+func (x *Candidate) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Candidate) GetWrittenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WrittenAt
+	}
+	return nil
+}
+
 // Progress is how far long work has come. Unknown totals are 0.
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,7 +3000,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +3012,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[24]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +3025,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{24}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Progress) GetStep() string {
@@ -1665,7 +3068,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +3080,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[25]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +3093,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{25}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Point) GetTime() *timestamppb.Timestamp {
@@ -1729,7 +3132,7 @@ type BaseSnapshot struct {
 
 func (x *BaseSnapshot) Reset() {
 	*x = BaseSnapshot{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +3144,7 @@ func (x *BaseSnapshot) String() string {
 func (*BaseSnapshot) ProtoMessage() {}
 
 func (x *BaseSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[26]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +3157,7 @@ func (x *BaseSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BaseSnapshot.ProtoReflect.Descriptor instead.
 func (*BaseSnapshot) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{26}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BaseSnapshot) GetId() string {
@@ -1809,7 +3212,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +3224,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[27]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +3237,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{27}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SnapshotRequest) GetName() string {
@@ -1861,7 +3264,7 @@ type SnapshotResponse struct {
 
 func (x *SnapshotResponse) Reset() {
 	*x = SnapshotResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +3276,7 @@ func (x *SnapshotResponse) String() string {
 func (*SnapshotResponse) ProtoMessage() {}
 
 func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[28]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +3289,7 @@ func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{28}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SnapshotResponse) GetProgress() *Progress {
@@ -1912,7 +3315,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +3327,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[29]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +3340,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{29}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HistoryRequest) GetName() string {
@@ -1959,7 +3362,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +3374,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[30]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +3387,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{30}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *HistoryResponse) GetSnapshots() []*BaseSnapshot {
@@ -2030,7 +3433,7 @@ type RestoreAtRequest struct {
 
 func (x *RestoreAtRequest) Reset() {
 	*x = RestoreAtRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +3445,7 @@ func (x *RestoreAtRequest) String() string {
 func (*RestoreAtRequest) ProtoMessage() {}
 
 func (x *RestoreAtRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[31]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +3458,7 @@ func (x *RestoreAtRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAtRequest.ProtoReflect.Descriptor instead.
 func (*RestoreAtRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{31}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RestoreAtRequest) GetName() string {
@@ -2119,7 +3522,7 @@ type RestoreAtResponse struct {
 
 func (x *RestoreAtResponse) Reset() {
 	*x = RestoreAtResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +3534,7 @@ func (x *RestoreAtResponse) String() string {
 func (*RestoreAtResponse) ProtoMessage() {}
 
 func (x *RestoreAtResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[32]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +3547,7 @@ func (x *RestoreAtResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAtResponse.ProtoReflect.Descriptor instead.
 func (*RestoreAtResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{32}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RestoreAtResponse) GetVolume() *Volume {
@@ -2186,7 +3589,7 @@ type RetainRequest struct {
 
 func (x *RetainRequest) Reset() {
 	*x = RetainRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +3601,7 @@ func (x *RetainRequest) String() string {
 func (*RetainRequest) ProtoMessage() {}
 
 func (x *RetainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[33]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +3614,7 @@ func (x *RetainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainRequest.ProtoReflect.Descriptor instead.
 func (*RetainRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{33}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RetainRequest) GetName() string {
@@ -2245,7 +3648,7 @@ type RetainResponse struct {
 
 func (x *RetainResponse) Reset() {
 	*x = RetainResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +3660,7 @@ func (x *RetainResponse) String() string {
 func (*RetainResponse) ProtoMessage() {}
 
 func (x *RetainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[34]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +3673,7 @@ func (x *RetainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainResponse.ProtoReflect.Descriptor instead.
 func (*RetainResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{34}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RetainResponse) GetSteps() []*RetainStep {
@@ -2299,7 +3702,7 @@ type RetainStep struct {
 
 func (x *RetainStep) Reset() {
 	*x = RetainStep{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +3714,7 @@ func (x *RetainStep) String() string {
 func (*RetainStep) ProtoMessage() {}
 
 func (x *RetainStep) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[35]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +3727,7 @@ func (x *RetainStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainStep.ProtoReflect.Descriptor instead.
 func (*RetainStep) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{35}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RetainStep) GetKeep() bool {
@@ -2365,7 +3768,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +3780,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[36]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +3793,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{36}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *VerifyRequest) GetName() string {
@@ -2417,7 +3820,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +3832,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[37]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +3845,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{37}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *VerifyResponse) GetProgress() *Progress {
@@ -2474,7 +3877,7 @@ type VerifyResult struct {
 
 func (x *VerifyResult) Reset() {
 	*x = VerifyResult{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2486,7 +3889,7 @@ func (x *VerifyResult) String() string {
 func (*VerifyResult) ProtoMessage() {}
 
 func (x *VerifyResult) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[38]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2499,7 +3902,7 @@ func (x *VerifyResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResult.ProtoReflect.Descriptor instead.
 func (*VerifyResult) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{38}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *VerifyResult) GetName() string {
@@ -2559,7 +3962,7 @@ type InitArchiveRequest struct {
 
 func (x *InitArchiveRequest) Reset() {
 	*x = InitArchiveRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +3974,7 @@ func (x *InitArchiveRequest) String() string {
 func (*InitArchiveRequest) ProtoMessage() {}
 
 func (x *InitArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[39]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +3987,7 @@ func (x *InitArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitArchiveRequest.ProtoReflect.Descriptor instead.
 func (*InitArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{39}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{60}
 }
 
 type InitArchiveResponse struct {
@@ -2598,7 +4001,7 @@ type InitArchiveResponse struct {
 
 func (x *InitArchiveResponse) Reset() {
 	*x = InitArchiveResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +4013,7 @@ func (x *InitArchiveResponse) String() string {
 func (*InitArchiveResponse) ProtoMessage() {}
 
 func (x *InitArchiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[40]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +4026,7 @@ func (x *InitArchiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitArchiveResponse.ProtoReflect.Descriptor instead.
 func (*InitArchiveResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{40}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *InitArchiveResponse) GetUrl() string {
@@ -2655,7 +4058,7 @@ type ArchiveStatusRequest struct {
 
 func (x *ArchiveStatusRequest) Reset() {
 	*x = ArchiveStatusRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +4070,7 @@ func (x *ArchiveStatusRequest) String() string {
 func (*ArchiveStatusRequest) ProtoMessage() {}
 
 func (x *ArchiveStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[41]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +4083,7 @@ func (x *ArchiveStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveStatusRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveStatusRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{41}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{62}
 }
 
 type ArchiveStatusResponse struct {
@@ -2700,7 +4103,7 @@ type ArchiveStatusResponse struct {
 
 func (x *ArchiveStatusResponse) Reset() {
 	*x = ArchiveStatusResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +4115,7 @@ func (x *ArchiveStatusResponse) String() string {
 func (*ArchiveStatusResponse) ProtoMessage() {}
 
 func (x *ArchiveStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[42]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +4128,7 @@ func (x *ArchiveStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveStatusResponse.ProtoReflect.Descriptor instead.
 func (*ArchiveStatusResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{42}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ArchiveStatusResponse) GetUrl() string {
@@ -2802,7 +4205,7 @@ type VolumeArchive struct {
 
 func (x *VolumeArchive) Reset() {
 	*x = VolumeArchive{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +4217,7 @@ func (x *VolumeArchive) String() string {
 func (*VolumeArchive) ProtoMessage() {}
 
 func (x *VolumeArchive) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[43]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +4230,7 @@ func (x *VolumeArchive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeArchive.ProtoReflect.Descriptor instead.
 func (*VolumeArchive) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{43}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *VolumeArchive) GetName() string {
@@ -2859,7 +4262,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +4274,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[44]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +4287,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{44}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{65}
 }
 
 type ListKeysResponse struct {
@@ -2896,7 +4299,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +4311,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[45]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +4324,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{45}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2944,7 +4347,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +4359,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[46]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +4372,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{46}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Key) GetId() string {
@@ -3016,7 +4419,7 @@ type AddKeyRequest struct {
 
 func (x *AddKeyRequest) Reset() {
 	*x = AddKeyRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +4431,7 @@ func (x *AddKeyRequest) String() string {
 func (*AddKeyRequest) ProtoMessage() {}
 
 func (x *AddKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[47]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +4444,7 @@ func (x *AddKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddKeyRequest.ProtoReflect.Descriptor instead.
 func (*AddKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{47}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AddKeyRequest) GetPassword() []byte {
@@ -3060,7 +4463,7 @@ type AddKeyResponse struct {
 
 func (x *AddKeyResponse) Reset() {
 	*x = AddKeyResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +4475,7 @@ func (x *AddKeyResponse) String() string {
 func (*AddKeyResponse) ProtoMessage() {}
 
 func (x *AddKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[48]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +4488,7 @@ func (x *AddKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddKeyResponse.ProtoReflect.Descriptor instead.
 func (*AddKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{48}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AddKeyResponse) GetKey() *Key {
@@ -3104,7 +4507,7 @@ type RemoveKeyRequest struct {
 
 func (x *RemoveKeyRequest) Reset() {
 	*x = RemoveKeyRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +4519,7 @@ func (x *RemoveKeyRequest) String() string {
 func (*RemoveKeyRequest) ProtoMessage() {}
 
 func (x *RemoveKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[49]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +4532,7 @@ func (x *RemoveKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveKeyRequest.ProtoReflect.Descriptor instead.
 func (*RemoveKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{49}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RemoveKeyRequest) GetId() string {
@@ -3147,7 +4550,7 @@ type RemoveKeyResponse struct {
 
 func (x *RemoveKeyResponse) Reset() {
 	*x = RemoveKeyResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +4562,7 @@ func (x *RemoveKeyResponse) String() string {
 func (*RemoveKeyResponse) ProtoMessage() {}
 
 func (x *RemoveKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[50]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +4575,7 @@ func (x *RemoveKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveKeyResponse.ProtoReflect.Descriptor instead.
 func (*RemoveKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{50}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{71}
 }
 
 type CheckArchiveRequest struct {
@@ -3184,7 +4587,7 @@ type CheckArchiveRequest struct {
 
 func (x *CheckArchiveRequest) Reset() {
 	*x = CheckArchiveRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +4599,7 @@ func (x *CheckArchiveRequest) String() string {
 func (*CheckArchiveRequest) ProtoMessage() {}
 
 func (x *CheckArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[51]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +4612,7 @@ func (x *CheckArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckArchiveRequest.ProtoReflect.Descriptor instead.
 func (*CheckArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{51}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CheckArchiveRequest) GetReadData() bool {
@@ -3231,7 +4634,7 @@ type CheckArchiveResponse struct {
 
 func (x *CheckArchiveResponse) Reset() {
 	*x = CheckArchiveResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +4646,7 @@ func (x *CheckArchiveResponse) String() string {
 func (*CheckArchiveResponse) ProtoMessage() {}
 
 func (x *CheckArchiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[52]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +4659,7 @@ func (x *CheckArchiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckArchiveResponse.ProtoReflect.Descriptor instead.
 func (*CheckArchiveResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{52}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CheckArchiveResponse) GetProgress() *Progress {
@@ -3296,7 +4699,7 @@ type PruneRequest struct {
 
 func (x *PruneRequest) Reset() {
 	*x = PruneRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +4711,7 @@ func (x *PruneRequest) String() string {
 func (*PruneRequest) ProtoMessage() {}
 
 func (x *PruneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[53]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +4724,7 @@ func (x *PruneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
 func (*PruneRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{53}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PruneRequest) GetApply() bool {
@@ -3343,7 +4746,7 @@ type PruneResponse struct {
 
 func (x *PruneResponse) Reset() {
 	*x = PruneResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +4758,7 @@ func (x *PruneResponse) String() string {
 func (*PruneResponse) ProtoMessage() {}
 
 func (x *PruneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[54]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +4771,7 @@ func (x *PruneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
 func (*PruneResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{54}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PruneResponse) GetProgress() *Progress {
@@ -3408,7 +4811,7 @@ type RecoverRequest struct {
 
 func (x *RecoverRequest) Reset() {
 	*x = RecoverRequest{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +4823,7 @@ func (x *RecoverRequest) String() string {
 func (*RecoverRequest) ProtoMessage() {}
 
 func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[55]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +4836,7 @@ func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
 func (*RecoverRequest) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{55}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RecoverRequest) GetDryRun() bool {
@@ -3453,7 +4856,7 @@ type RecoverResponse struct {
 
 func (x *RecoverResponse) Reset() {
 	*x = RecoverResponse{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +4868,7 @@ func (x *RecoverResponse) String() string {
 func (*RecoverResponse) ProtoMessage() {}
 
 func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[56]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +4881,7 @@ func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
 func (*RecoverResponse) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{56}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RecoverResponse) GetProgress() *Progress {
@@ -3507,7 +4910,7 @@ type RecoverResult struct {
 
 func (x *RecoverResult) Reset() {
 	*x = RecoverResult{}
-	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +4922,7 @@ func (x *RecoverResult) String() string {
 func (*RecoverResult) ProtoMessage() {}
 
 func (x *RecoverResult) ProtoReflect() protoreflect.Message {
-	mi := &file_ballast_v1_ballast_proto_msgTypes[57]
+	mi := &file_ballast_v1_ballast_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +4935,7 @@ func (x *RecoverResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverResult.ProtoReflect.Descriptor instead.
 func (*RecoverResult) Descriptor() ([]byte, []int) {
-	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{57}
+	return file_ballast_v1_ballast_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RecoverResult) GetName() string {
@@ -3568,7 +4971,7 @@ var File_ballast_v1_ballast_proto protoreflect.FileDescriptor
 const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\n" +
 	"\x18ballast/v1/ballast.proto\x12\n" +
-	"ballast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x06\n" +
+	"ballast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\a\n" +
 	"\x06Volume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1d\n" +
@@ -3600,10 +5003,31 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"used_bytes\x18\x13 \x01(\x04R\tusedBytes\x122\n" +
 	"\aarchive\x18\x14 \x01(\v2\x18.ballast.v1.ArchiveStateR\aarchive\x123\n" +
 	"\thydration\x18\x15 \x01(\v2\x15.ballast.v1.HydrationR\thydration\x12\x16\n" +
-	"\x06origin\x18\x16 \x01(\tR\x06origin\x1a9\n" +
+	"\x06origin\x18\x16 \x01(\tR\x06origin\x12(\n" +
+	"\x06copies\x18\x17 \x03(\v2\x10.ballast.v1.CopyR\x06copies\x12\x1a\n" +
+	"\breplicas\x18\x18 \x01(\rR\breplicas\x12\x1d\n" +
+	"\n" +
+	"min_copies\x18\x19 \x01(\rR\tminCopies\x12*\n" +
+	"\x06forced\x18\x1a \x03(\v2\x12.ballast.v1.ForcedR\x06forced\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x02\n" +
+	"\x04Copy\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x17\n" +
+	"\ain_sync\x18\x03 \x01(\bR\x06inSync\x12\x1f\n" +
+	"\vdurable_lsn\x18\x04 \x01(\x04R\n" +
+	"durableLsn\x12\x1b\n" +
+	"\tlag_bytes\x18\x05 \x01(\x04R\blagBytes\x120\n" +
+	"\bprogress\x18\x06 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\"\x80\x01\n" +
+	"\x06Forced\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x10\n" +
+	"\x03lsn\x18\x04 \x01(\x04R\x03lsn\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"\xf5\x02\n" +
 	"\fArchiveState\x12A\n" +
 	"\x0earchived_until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rarchivedUntil\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12=\n" +
@@ -3680,19 +5104,21 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\tR\x04size\"<\n" +
 	"\x0eResizeResponse\x12*\n" +
-	"\x06volume\x18\x01 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\";\n" +
+	"\x06volume\x18\x01 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\"O\n" +
 	"\rAttachRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06holder\x18\x02 \x01(\tR\x06holder\"0\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"0\n" +
 	"\x0eAttachResponse\x12\x1e\n" +
 	"\n" +
 	"mountpoint\x18\x01 \x01(\tR\n" +
-	"mountpoint\";\n" +
+	"mountpoint\"O\n" +
 	"\rDetachRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06holder\x18\x02 \x01(\tR\x06holder\"\x10\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"\x10\n" +
 	"\x0eDetachResponse\"\x0f\n" +
-	"\rStatusRequest\"\xf6\x02\n" +
+	"\rStatusRequest\"\x81\x04\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -3707,7 +5133,92 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\n" +
 	" \x03(\v2\x15.ballast.v1.ConditionR\n" +
-	"conditions\"r\n" +
+	"conditions\x12\x18\n" +
+	"\acluster\x18\v \x01(\tR\acluster\x12&\n" +
+	"\x05nodes\x18\f \x03(\v2\x10.ballast.v1.NodeR\x05nodes\x12/\n" +
+	"\x05lease\x18\r \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x16\n" +
+	"\x06listen\x18\x0e \x01(\tR\x06listen\"\xb6\x03\n" +
+	"\x04Node\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x16\n" +
+	"\x06member\x18\x05 \x01(\bR\x06member\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12&\n" +
+	"\x0fdisk_free_bytes\x18\a \x01(\x04R\rdiskFreeBytes\x12&\n" +
+	"\x0fdisk_size_bytes\x18\b \x01(\x04R\rdiskSizeBytes\x12\x1c\n" +
+	"\tprimaries\x18\t \x01(\rR\tprimaries\x12\x16\n" +
+	"\x06copies\x18\n" +
+	" \x01(\rR\x06copies\x127\n" +
+	"\tjoined_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bjoinedAt\x12G\n" +
+	"\x11certificate_until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x10certificateUntil\"[\n" +
+	"\x12CreateTokenRequest\x12+\n" +
+	"\x03ttl\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x80\x01\n" +
+	"\x13CreateTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"U\n" +
+	"\vJoinRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06listen\x18\x03 \x01(\tR\x06listen\"V\n" +
+	"\fJoinResponse\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x12\n" +
+	"\x10ListNodesRequest\";\n" +
+	"\x11ListNodesResponse\x12&\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x10.ballast.v1.NodeR\x05nodes\"(\n" +
+	"\x12InspectNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"i\n" +
+	"\x13InspectNodeResponse\x12$\n" +
+	"\x04node\x18\x01 \x01(\v2\x10.ballast.v1.NodeR\x04node\x12,\n" +
+	"\avolumes\x18\x02 \x03(\v2\x12.ballast.v1.VolumeR\avolumes\":\n" +
+	"\x10DrainNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"T\n" +
+	"\x11DrainNodeResponse\x12+\n" +
+	"\x05steps\x18\x01 \x03(\v2\x15.ballast.v1.DrainStepR\x05steps\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\"k\n" +
+	"\tDrainStep\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x14\n" +
+	"\x05doing\x18\x02 \x01(\tR\x05doing\x120\n" +
+	"\bprogress\x18\x03 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\"=\n" +
+	"\x11RemoveNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"(\n" +
+	"\x12RemoveNodeResponse\x12\x12\n" +
+	"\x04lost\x18\x01 \x03(\tR\x04lost\"5\n" +
+	"\vMoveRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"\xb5\x01\n" +
+	"\fMoveResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x12\x14\n" +
+	"\x05doing\x18\x02 \x01(\tR\x05doing\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\x12/\n" +
+	"\x05pause\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05pause\x12\x18\n" +
+	"\aholders\x18\x05 \x03(\tR\aholders\"O\n" +
+	"\x0fFailoverRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05apply\x18\x02 \x01(\bR\x05apply\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"\xa3\x01\n" +
+	"\x10FailoverResponse\x125\n" +
+	"\n" +
+	"candidates\x18\x01 \x03(\v2\x15.ballast.v1.CandidateR\n" +
+	"candidates\x12\x16\n" +
+	"\x06choice\x18\x02 \x01(\tR\x06choice\x12\x14\n" +
+	"\x05loses\x18\x03 \x01(\tR\x05loses\x12*\n" +
+	"\x06volume\x18\x04 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\"\xb1\x01\n" +
+	"\tCandidate\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03lsn\x18\x03 \x01(\x04R\x03lsn\x12\x17\n" +
+	"\ain_sync\x18\x04 \x01(\bR\x06inSync\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x129\n" +
+	"\n" +
+	"written_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\twrittenAt\"r\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1d\n" +
 	"\n" +
@@ -3845,7 +5356,7 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x05point\x18\x02 \x01(\v2\x11.ballast.v1.PointR\x05point\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
-	"\aexisted\x18\x04 \x01(\bR\aexisted2\xf2\x06\n" +
+	"\aexisted\x18\x04 \x01(\bR\aexisted2\xf6\a\n" +
 	"\rVolumeService\x12?\n" +
 	"\x06Create\x12\x19.ballast.v1.CreateRequest\x1a\x1a.ballast.v1.CreateResponse\x129\n" +
 	"\x04List\x12\x17.ballast.v1.ListRequest\x1a\x18.ballast.v1.ListResponse\x12B\n" +
@@ -3859,7 +5370,9 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\aHistory\x12\x1a.ballast.v1.HistoryRequest\x1a\x1b.ballast.v1.HistoryResponse\x12H\n" +
 	"\tRestoreAt\x12\x1c.ballast.v1.RestoreAtRequest\x1a\x1d.ballast.v1.RestoreAtResponse\x12?\n" +
 	"\x06Retain\x12\x19.ballast.v1.RetainRequest\x1a\x1a.ballast.v1.RetainResponse\x12A\n" +
-	"\x06Verify\x12\x19.ballast.v1.VerifyRequest\x1a\x1a.ballast.v1.VerifyResponse0\x012\xce\x04\n" +
+	"\x06Verify\x12\x19.ballast.v1.VerifyRequest\x1a\x1a.ballast.v1.VerifyResponse0\x01\x12;\n" +
+	"\x04Move\x12\x17.ballast.v1.MoveRequest\x1a\x18.ballast.v1.MoveResponse0\x01\x12E\n" +
+	"\bFailover\x12\x1b.ballast.v1.FailoverRequest\x1a\x1c.ballast.v1.FailoverResponse2\xce\x04\n" +
 	"\x0eArchiveService\x12G\n" +
 	"\x04Init\x12\x1e.ballast.v1.InitArchiveRequest\x1a\x1f.ballast.v1.InitArchiveResponse\x12M\n" +
 	"\x06Status\x12 .ballast.v1.ArchiveStatusRequest\x1a!.ballast.v1.ArchiveStatusResponse\x12E\n" +
@@ -3868,9 +5381,16 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\tRemoveKey\x12\x1c.ballast.v1.RemoveKeyRequest\x1a\x1d.ballast.v1.RemoveKeyResponse\x12L\n" +
 	"\x05Check\x12\x1f.ballast.v1.CheckArchiveRequest\x1a .ballast.v1.CheckArchiveResponse0\x01\x12>\n" +
 	"\x05Prune\x12\x18.ballast.v1.PruneRequest\x1a\x19.ballast.v1.PruneResponse0\x01\x12D\n" +
-	"\aRecover\x12\x1a.ballast.v1.RecoverRequest\x1a\x1b.ballast.v1.RecoverResponse0\x012N\n" +
+	"\aRecover\x12\x1a.ballast.v1.RecoverRequest\x1a\x1b.ballast.v1.RecoverResponse0\x012\x8c\x04\n" +
 	"\vNodeService\x12?\n" +
-	"\x06Status\x12\x19.ballast.v1.StatusRequest\x1a\x1a.ballast.v1.StatusResponseB@Z>github.com/ballast-io/ballast/internal/api/ballastv1;ballastv1b\x06proto3"
+	"\x06Status\x12\x19.ballast.v1.StatusRequest\x1a\x1a.ballast.v1.StatusResponse\x12N\n" +
+	"\vCreateToken\x12\x1e.ballast.v1.CreateTokenRequest\x1a\x1f.ballast.v1.CreateTokenResponse\x129\n" +
+	"\x04Join\x12\x17.ballast.v1.JoinRequest\x1a\x18.ballast.v1.JoinResponse\x12H\n" +
+	"\tListNodes\x12\x1c.ballast.v1.ListNodesRequest\x1a\x1d.ballast.v1.ListNodesResponse\x12N\n" +
+	"\vInspectNode\x12\x1e.ballast.v1.InspectNodeRequest\x1a\x1f.ballast.v1.InspectNodeResponse\x12J\n" +
+	"\tDrainNode\x12\x1c.ballast.v1.DrainNodeRequest\x1a\x1d.ballast.v1.DrainNodeResponse0\x01\x12K\n" +
+	"\n" +
+	"RemoveNode\x12\x1d.ballast.v1.RemoveNodeRequest\x1a\x1e.ballast.v1.RemoveNodeResponseB@Z>github.com/ballast-io/ballast/internal/api/ballastv1;ballastv1b\x06proto3"
 
 var (
 	file_ballast_v1_ballast_proto_rawDescOnce sync.Once
@@ -3884,170 +5404,230 @@ func file_ballast_v1_ballast_proto_rawDescGZIP() []byte {
 	return file_ballast_v1_ballast_proto_rawDescData
 }
 
-var file_ballast_v1_ballast_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_ballast_v1_ballast_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
 var file_ballast_v1_ballast_proto_goTypes = []any{
 	(*Volume)(nil),                // 0: ballast.v1.Volume
-	(*ArchiveState)(nil),          // 1: ballast.v1.ArchiveState
-	(*Hydration)(nil),             // 2: ballast.v1.Hydration
-	(*Window)(nil),                // 3: ballast.v1.Window
-	(*EngineStatus)(nil),          // 4: ballast.v1.EngineStatus
-	(*Condition)(nil),             // 5: ballast.v1.Condition
-	(*CreateRequest)(nil),         // 6: ballast.v1.CreateRequest
-	(*CreateResponse)(nil),        // 7: ballast.v1.CreateResponse
-	(*ListRequest)(nil),           // 8: ballast.v1.ListRequest
-	(*ListResponse)(nil),          // 9: ballast.v1.ListResponse
-	(*InspectRequest)(nil),        // 10: ballast.v1.InspectRequest
-	(*InspectResponse)(nil),       // 11: ballast.v1.InspectResponse
-	(*RemoveRequest)(nil),         // 12: ballast.v1.RemoveRequest
-	(*RemoveResponse)(nil),        // 13: ballast.v1.RemoveResponse
-	(*RestoreRequest)(nil),        // 14: ballast.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 15: ballast.v1.RestoreResponse
-	(*ResizeRequest)(nil),         // 16: ballast.v1.ResizeRequest
-	(*ResizeResponse)(nil),        // 17: ballast.v1.ResizeResponse
-	(*AttachRequest)(nil),         // 18: ballast.v1.AttachRequest
-	(*AttachResponse)(nil),        // 19: ballast.v1.AttachResponse
-	(*DetachRequest)(nil),         // 20: ballast.v1.DetachRequest
-	(*DetachResponse)(nil),        // 21: ballast.v1.DetachResponse
-	(*StatusRequest)(nil),         // 22: ballast.v1.StatusRequest
-	(*StatusResponse)(nil),        // 23: ballast.v1.StatusResponse
-	(*Progress)(nil),              // 24: ballast.v1.Progress
-	(*Point)(nil),                 // 25: ballast.v1.Point
-	(*BaseSnapshot)(nil),          // 26: ballast.v1.BaseSnapshot
-	(*SnapshotRequest)(nil),       // 27: ballast.v1.SnapshotRequest
-	(*SnapshotResponse)(nil),      // 28: ballast.v1.SnapshotResponse
-	(*HistoryRequest)(nil),        // 29: ballast.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 30: ballast.v1.HistoryResponse
-	(*RestoreAtRequest)(nil),      // 31: ballast.v1.RestoreAtRequest
-	(*RestoreAtResponse)(nil),     // 32: ballast.v1.RestoreAtResponse
-	(*RetainRequest)(nil),         // 33: ballast.v1.RetainRequest
-	(*RetainResponse)(nil),        // 34: ballast.v1.RetainResponse
-	(*RetainStep)(nil),            // 35: ballast.v1.RetainStep
-	(*VerifyRequest)(nil),         // 36: ballast.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 37: ballast.v1.VerifyResponse
-	(*VerifyResult)(nil),          // 38: ballast.v1.VerifyResult
-	(*InitArchiveRequest)(nil),    // 39: ballast.v1.InitArchiveRequest
-	(*InitArchiveResponse)(nil),   // 40: ballast.v1.InitArchiveResponse
-	(*ArchiveStatusRequest)(nil),  // 41: ballast.v1.ArchiveStatusRequest
-	(*ArchiveStatusResponse)(nil), // 42: ballast.v1.ArchiveStatusResponse
-	(*VolumeArchive)(nil),         // 43: ballast.v1.VolumeArchive
-	(*ListKeysRequest)(nil),       // 44: ballast.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 45: ballast.v1.ListKeysResponse
-	(*Key)(nil),                   // 46: ballast.v1.Key
-	(*AddKeyRequest)(nil),         // 47: ballast.v1.AddKeyRequest
-	(*AddKeyResponse)(nil),        // 48: ballast.v1.AddKeyResponse
-	(*RemoveKeyRequest)(nil),      // 49: ballast.v1.RemoveKeyRequest
-	(*RemoveKeyResponse)(nil),     // 50: ballast.v1.RemoveKeyResponse
-	(*CheckArchiveRequest)(nil),   // 51: ballast.v1.CheckArchiveRequest
-	(*CheckArchiveResponse)(nil),  // 52: ballast.v1.CheckArchiveResponse
-	(*PruneRequest)(nil),          // 53: ballast.v1.PruneRequest
-	(*PruneResponse)(nil),         // 54: ballast.v1.PruneResponse
-	(*RecoverRequest)(nil),        // 55: ballast.v1.RecoverRequest
-	(*RecoverResponse)(nil),       // 56: ballast.v1.RecoverResponse
-	(*RecoverResult)(nil),         // 57: ballast.v1.RecoverResult
-	nil,                           // 58: ballast.v1.Volume.LabelsEntry
-	nil,                           // 59: ballast.v1.CreateRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
+	(*Copy)(nil),                  // 1: ballast.v1.Copy
+	(*Forced)(nil),                // 2: ballast.v1.Forced
+	(*ArchiveState)(nil),          // 3: ballast.v1.ArchiveState
+	(*Hydration)(nil),             // 4: ballast.v1.Hydration
+	(*Window)(nil),                // 5: ballast.v1.Window
+	(*EngineStatus)(nil),          // 6: ballast.v1.EngineStatus
+	(*Condition)(nil),             // 7: ballast.v1.Condition
+	(*CreateRequest)(nil),         // 8: ballast.v1.CreateRequest
+	(*CreateResponse)(nil),        // 9: ballast.v1.CreateResponse
+	(*ListRequest)(nil),           // 10: ballast.v1.ListRequest
+	(*ListResponse)(nil),          // 11: ballast.v1.ListResponse
+	(*InspectRequest)(nil),        // 12: ballast.v1.InspectRequest
+	(*InspectResponse)(nil),       // 13: ballast.v1.InspectResponse
+	(*RemoveRequest)(nil),         // 14: ballast.v1.RemoveRequest
+	(*RemoveResponse)(nil),        // 15: ballast.v1.RemoveResponse
+	(*RestoreRequest)(nil),        // 16: ballast.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 17: ballast.v1.RestoreResponse
+	(*ResizeRequest)(nil),         // 18: ballast.v1.ResizeRequest
+	(*ResizeResponse)(nil),        // 19: ballast.v1.ResizeResponse
+	(*AttachRequest)(nil),         // 20: ballast.v1.AttachRequest
+	(*AttachResponse)(nil),        // 21: ballast.v1.AttachResponse
+	(*DetachRequest)(nil),         // 22: ballast.v1.DetachRequest
+	(*DetachResponse)(nil),        // 23: ballast.v1.DetachResponse
+	(*StatusRequest)(nil),         // 24: ballast.v1.StatusRequest
+	(*StatusResponse)(nil),        // 25: ballast.v1.StatusResponse
+	(*Node)(nil),                  // 26: ballast.v1.Node
+	(*CreateTokenRequest)(nil),    // 27: ballast.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 28: ballast.v1.CreateTokenResponse
+	(*JoinRequest)(nil),           // 29: ballast.v1.JoinRequest
+	(*JoinResponse)(nil),          // 30: ballast.v1.JoinResponse
+	(*ListNodesRequest)(nil),      // 31: ballast.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 32: ballast.v1.ListNodesResponse
+	(*InspectNodeRequest)(nil),    // 33: ballast.v1.InspectNodeRequest
+	(*InspectNodeResponse)(nil),   // 34: ballast.v1.InspectNodeResponse
+	(*DrainNodeRequest)(nil),      // 35: ballast.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),     // 36: ballast.v1.DrainNodeResponse
+	(*DrainStep)(nil),             // 37: ballast.v1.DrainStep
+	(*RemoveNodeRequest)(nil),     // 38: ballast.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 39: ballast.v1.RemoveNodeResponse
+	(*MoveRequest)(nil),           // 40: ballast.v1.MoveRequest
+	(*MoveResponse)(nil),          // 41: ballast.v1.MoveResponse
+	(*FailoverRequest)(nil),       // 42: ballast.v1.FailoverRequest
+	(*FailoverResponse)(nil),      // 43: ballast.v1.FailoverResponse
+	(*Candidate)(nil),             // 44: ballast.v1.Candidate
+	(*Progress)(nil),              // 45: ballast.v1.Progress
+	(*Point)(nil),                 // 46: ballast.v1.Point
+	(*BaseSnapshot)(nil),          // 47: ballast.v1.BaseSnapshot
+	(*SnapshotRequest)(nil),       // 48: ballast.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),      // 49: ballast.v1.SnapshotResponse
+	(*HistoryRequest)(nil),        // 50: ballast.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 51: ballast.v1.HistoryResponse
+	(*RestoreAtRequest)(nil),      // 52: ballast.v1.RestoreAtRequest
+	(*RestoreAtResponse)(nil),     // 53: ballast.v1.RestoreAtResponse
+	(*RetainRequest)(nil),         // 54: ballast.v1.RetainRequest
+	(*RetainResponse)(nil),        // 55: ballast.v1.RetainResponse
+	(*RetainStep)(nil),            // 56: ballast.v1.RetainStep
+	(*VerifyRequest)(nil),         // 57: ballast.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 58: ballast.v1.VerifyResponse
+	(*VerifyResult)(nil),          // 59: ballast.v1.VerifyResult
+	(*InitArchiveRequest)(nil),    // 60: ballast.v1.InitArchiveRequest
+	(*InitArchiveResponse)(nil),   // 61: ballast.v1.InitArchiveResponse
+	(*ArchiveStatusRequest)(nil),  // 62: ballast.v1.ArchiveStatusRequest
+	(*ArchiveStatusResponse)(nil), // 63: ballast.v1.ArchiveStatusResponse
+	(*VolumeArchive)(nil),         // 64: ballast.v1.VolumeArchive
+	(*ListKeysRequest)(nil),       // 65: ballast.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 66: ballast.v1.ListKeysResponse
+	(*Key)(nil),                   // 67: ballast.v1.Key
+	(*AddKeyRequest)(nil),         // 68: ballast.v1.AddKeyRequest
+	(*AddKeyResponse)(nil),        // 69: ballast.v1.AddKeyResponse
+	(*RemoveKeyRequest)(nil),      // 70: ballast.v1.RemoveKeyRequest
+	(*RemoveKeyResponse)(nil),     // 71: ballast.v1.RemoveKeyResponse
+	(*CheckArchiveRequest)(nil),   // 72: ballast.v1.CheckArchiveRequest
+	(*CheckArchiveResponse)(nil),  // 73: ballast.v1.CheckArchiveResponse
+	(*PruneRequest)(nil),          // 74: ballast.v1.PruneRequest
+	(*PruneResponse)(nil),         // 75: ballast.v1.PruneResponse
+	(*RecoverRequest)(nil),        // 76: ballast.v1.RecoverRequest
+	(*RecoverResponse)(nil),       // 77: ballast.v1.RecoverResponse
+	(*RecoverResult)(nil),         // 78: ballast.v1.RecoverResult
+	nil,                           // 79: ballast.v1.Volume.LabelsEntry
+	nil,                           // 80: ballast.v1.CreateRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil), // 81: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 82: google.protobuf.Duration
 }
 var file_ballast_v1_ballast_proto_depIdxs = []int32{
-	58, // 0: ballast.v1.Volume.labels:type_name -> ballast.v1.Volume.LabelsEntry
-	60, // 1: ballast.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
-	60, // 2: ballast.v1.Volume.removed_at:type_name -> google.protobuf.Timestamp
-	4,  // 3: ballast.v1.Volume.engine:type_name -> ballast.v1.EngineStatus
-	5,  // 4: ballast.v1.Volume.conditions:type_name -> ballast.v1.Condition
-	1,  // 5: ballast.v1.Volume.archive:type_name -> ballast.v1.ArchiveState
-	2,  // 6: ballast.v1.Volume.hydration:type_name -> ballast.v1.Hydration
-	60, // 7: ballast.v1.ArchiveState.archived_until:type_name -> google.protobuf.Timestamp
-	60, // 8: ballast.v1.ArchiveState.behind_since:type_name -> google.protobuf.Timestamp
-	60, // 9: ballast.v1.ArchiveState.last_snapshot:type_name -> google.protobuf.Timestamp
-	3,  // 10: ballast.v1.ArchiveState.gaps:type_name -> ballast.v1.Window
-	60, // 11: ballast.v1.Hydration.failing_since:type_name -> google.protobuf.Timestamp
-	60, // 12: ballast.v1.Window.from:type_name -> google.protobuf.Timestamp
-	60, // 13: ballast.v1.Window.until:type_name -> google.protobuf.Timestamp
-	60, // 14: ballast.v1.Condition.since:type_name -> google.protobuf.Timestamp
-	59, // 15: ballast.v1.CreateRequest.options:type_name -> ballast.v1.CreateRequest.OptionsEntry
-	0,  // 16: ballast.v1.CreateResponse.volume:type_name -> ballast.v1.Volume
-	0,  // 17: ballast.v1.ListResponse.volumes:type_name -> ballast.v1.Volume
-	0,  // 18: ballast.v1.InspectResponse.volume:type_name -> ballast.v1.Volume
-	60, // 19: ballast.v1.RemoveResponse.kept_until:type_name -> google.protobuf.Timestamp
-	0,  // 20: ballast.v1.RestoreResponse.volume:type_name -> ballast.v1.Volume
-	0,  // 21: ballast.v1.ResizeResponse.volume:type_name -> ballast.v1.Volume
-	60, // 22: ballast.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	5,  // 23: ballast.v1.StatusResponse.conditions:type_name -> ballast.v1.Condition
-	60, // 24: ballast.v1.Point.time:type_name -> google.protobuf.Timestamp
-	25, // 25: ballast.v1.BaseSnapshot.point:type_name -> ballast.v1.Point
-	24, // 26: ballast.v1.SnapshotResponse.progress:type_name -> ballast.v1.Progress
-	26, // 27: ballast.v1.SnapshotResponse.snapshot:type_name -> ballast.v1.BaseSnapshot
-	26, // 28: ballast.v1.HistoryResponse.snapshots:type_name -> ballast.v1.BaseSnapshot
-	3,  // 29: ballast.v1.HistoryResponse.any_second:type_name -> ballast.v1.Window
-	60, // 30: ballast.v1.RestoreAtRequest.at:type_name -> google.protobuf.Timestamp
-	0,  // 31: ballast.v1.RestoreAtResponse.volume:type_name -> ballast.v1.Volume
-	25, // 32: ballast.v1.RestoreAtResponse.point:type_name -> ballast.v1.Point
-	35, // 33: ballast.v1.RetainResponse.steps:type_name -> ballast.v1.RetainStep
-	60, // 34: ballast.v1.RetainStep.time:type_name -> google.protobuf.Timestamp
-	24, // 35: ballast.v1.VerifyResponse.progress:type_name -> ballast.v1.Progress
-	38, // 36: ballast.v1.VerifyResponse.result:type_name -> ballast.v1.VerifyResult
-	25, // 37: ballast.v1.VerifyResult.point:type_name -> ballast.v1.Point
-	60, // 38: ballast.v1.ArchiveStatusResponse.failing_since:type_name -> google.protobuf.Timestamp
-	43, // 39: ballast.v1.ArchiveStatusResponse.volumes:type_name -> ballast.v1.VolumeArchive
-	60, // 40: ballast.v1.ArchiveStatusResponse.last_verified:type_name -> google.protobuf.Timestamp
-	1,  // 41: ballast.v1.VolumeArchive.state:type_name -> ballast.v1.ArchiveState
-	46, // 42: ballast.v1.ListKeysResponse.keys:type_name -> ballast.v1.Key
-	60, // 43: ballast.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	46, // 44: ballast.v1.AddKeyResponse.key:type_name -> ballast.v1.Key
-	24, // 45: ballast.v1.CheckArchiveResponse.progress:type_name -> ballast.v1.Progress
-	24, // 46: ballast.v1.PruneResponse.progress:type_name -> ballast.v1.Progress
-	24, // 47: ballast.v1.RecoverResponse.progress:type_name -> ballast.v1.Progress
-	57, // 48: ballast.v1.RecoverResponse.result:type_name -> ballast.v1.RecoverResult
-	25, // 49: ballast.v1.RecoverResult.point:type_name -> ballast.v1.Point
-	6,  // 50: ballast.v1.VolumeService.Create:input_type -> ballast.v1.CreateRequest
-	8,  // 51: ballast.v1.VolumeService.List:input_type -> ballast.v1.ListRequest
-	10, // 52: ballast.v1.VolumeService.Inspect:input_type -> ballast.v1.InspectRequest
-	12, // 53: ballast.v1.VolumeService.Remove:input_type -> ballast.v1.RemoveRequest
-	14, // 54: ballast.v1.VolumeService.Restore:input_type -> ballast.v1.RestoreRequest
-	16, // 55: ballast.v1.VolumeService.Resize:input_type -> ballast.v1.ResizeRequest
-	18, // 56: ballast.v1.VolumeService.Attach:input_type -> ballast.v1.AttachRequest
-	20, // 57: ballast.v1.VolumeService.Detach:input_type -> ballast.v1.DetachRequest
-	27, // 58: ballast.v1.VolumeService.Snapshot:input_type -> ballast.v1.SnapshotRequest
-	29, // 59: ballast.v1.VolumeService.History:input_type -> ballast.v1.HistoryRequest
-	31, // 60: ballast.v1.VolumeService.RestoreAt:input_type -> ballast.v1.RestoreAtRequest
-	33, // 61: ballast.v1.VolumeService.Retain:input_type -> ballast.v1.RetainRequest
-	36, // 62: ballast.v1.VolumeService.Verify:input_type -> ballast.v1.VerifyRequest
-	39, // 63: ballast.v1.ArchiveService.Init:input_type -> ballast.v1.InitArchiveRequest
-	41, // 64: ballast.v1.ArchiveService.Status:input_type -> ballast.v1.ArchiveStatusRequest
-	44, // 65: ballast.v1.ArchiveService.ListKeys:input_type -> ballast.v1.ListKeysRequest
-	47, // 66: ballast.v1.ArchiveService.AddKey:input_type -> ballast.v1.AddKeyRequest
-	49, // 67: ballast.v1.ArchiveService.RemoveKey:input_type -> ballast.v1.RemoveKeyRequest
-	51, // 68: ballast.v1.ArchiveService.Check:input_type -> ballast.v1.CheckArchiveRequest
-	53, // 69: ballast.v1.ArchiveService.Prune:input_type -> ballast.v1.PruneRequest
-	55, // 70: ballast.v1.ArchiveService.Recover:input_type -> ballast.v1.RecoverRequest
-	22, // 71: ballast.v1.NodeService.Status:input_type -> ballast.v1.StatusRequest
-	7,  // 72: ballast.v1.VolumeService.Create:output_type -> ballast.v1.CreateResponse
-	9,  // 73: ballast.v1.VolumeService.List:output_type -> ballast.v1.ListResponse
-	11, // 74: ballast.v1.VolumeService.Inspect:output_type -> ballast.v1.InspectResponse
-	13, // 75: ballast.v1.VolumeService.Remove:output_type -> ballast.v1.RemoveResponse
-	15, // 76: ballast.v1.VolumeService.Restore:output_type -> ballast.v1.RestoreResponse
-	17, // 77: ballast.v1.VolumeService.Resize:output_type -> ballast.v1.ResizeResponse
-	19, // 78: ballast.v1.VolumeService.Attach:output_type -> ballast.v1.AttachResponse
-	21, // 79: ballast.v1.VolumeService.Detach:output_type -> ballast.v1.DetachResponse
-	28, // 80: ballast.v1.VolumeService.Snapshot:output_type -> ballast.v1.SnapshotResponse
-	30, // 81: ballast.v1.VolumeService.History:output_type -> ballast.v1.HistoryResponse
-	32, // 82: ballast.v1.VolumeService.RestoreAt:output_type -> ballast.v1.RestoreAtResponse
-	34, // 83: ballast.v1.VolumeService.Retain:output_type -> ballast.v1.RetainResponse
-	37, // 84: ballast.v1.VolumeService.Verify:output_type -> ballast.v1.VerifyResponse
-	40, // 85: ballast.v1.ArchiveService.Init:output_type -> ballast.v1.InitArchiveResponse
-	42, // 86: ballast.v1.ArchiveService.Status:output_type -> ballast.v1.ArchiveStatusResponse
-	45, // 87: ballast.v1.ArchiveService.ListKeys:output_type -> ballast.v1.ListKeysResponse
-	48, // 88: ballast.v1.ArchiveService.AddKey:output_type -> ballast.v1.AddKeyResponse
-	50, // 89: ballast.v1.ArchiveService.RemoveKey:output_type -> ballast.v1.RemoveKeyResponse
-	52, // 90: ballast.v1.ArchiveService.Check:output_type -> ballast.v1.CheckArchiveResponse
-	54, // 91: ballast.v1.ArchiveService.Prune:output_type -> ballast.v1.PruneResponse
-	56, // 92: ballast.v1.ArchiveService.Recover:output_type -> ballast.v1.RecoverResponse
-	23, // 93: ballast.v1.NodeService.Status:output_type -> ballast.v1.StatusResponse
-	72, // [72:94] is the sub-list for method output_type
-	50, // [50:72] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	79,  // 0: ballast.v1.Volume.labels:type_name -> ballast.v1.Volume.LabelsEntry
+	81,  // 1: ballast.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	81,  // 2: ballast.v1.Volume.removed_at:type_name -> google.protobuf.Timestamp
+	6,   // 3: ballast.v1.Volume.engine:type_name -> ballast.v1.EngineStatus
+	7,   // 4: ballast.v1.Volume.conditions:type_name -> ballast.v1.Condition
+	3,   // 5: ballast.v1.Volume.archive:type_name -> ballast.v1.ArchiveState
+	4,   // 6: ballast.v1.Volume.hydration:type_name -> ballast.v1.Hydration
+	1,   // 7: ballast.v1.Volume.copies:type_name -> ballast.v1.Copy
+	2,   // 8: ballast.v1.Volume.forced:type_name -> ballast.v1.Forced
+	45,  // 9: ballast.v1.Copy.progress:type_name -> ballast.v1.Progress
+	81,  // 10: ballast.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	81,  // 11: ballast.v1.Forced.at:type_name -> google.protobuf.Timestamp
+	81,  // 12: ballast.v1.ArchiveState.archived_until:type_name -> google.protobuf.Timestamp
+	81,  // 13: ballast.v1.ArchiveState.behind_since:type_name -> google.protobuf.Timestamp
+	81,  // 14: ballast.v1.ArchiveState.last_snapshot:type_name -> google.protobuf.Timestamp
+	5,   // 15: ballast.v1.ArchiveState.gaps:type_name -> ballast.v1.Window
+	81,  // 16: ballast.v1.Hydration.failing_since:type_name -> google.protobuf.Timestamp
+	81,  // 17: ballast.v1.Window.from:type_name -> google.protobuf.Timestamp
+	81,  // 18: ballast.v1.Window.until:type_name -> google.protobuf.Timestamp
+	81,  // 19: ballast.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	80,  // 20: ballast.v1.CreateRequest.options:type_name -> ballast.v1.CreateRequest.OptionsEntry
+	0,   // 21: ballast.v1.CreateResponse.volume:type_name -> ballast.v1.Volume
+	0,   // 22: ballast.v1.ListResponse.volumes:type_name -> ballast.v1.Volume
+	0,   // 23: ballast.v1.InspectResponse.volume:type_name -> ballast.v1.Volume
+	81,  // 24: ballast.v1.RemoveResponse.kept_until:type_name -> google.protobuf.Timestamp
+	0,   // 25: ballast.v1.RestoreResponse.volume:type_name -> ballast.v1.Volume
+	0,   // 26: ballast.v1.ResizeResponse.volume:type_name -> ballast.v1.Volume
+	81,  // 27: ballast.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	7,   // 28: ballast.v1.StatusResponse.conditions:type_name -> ballast.v1.Condition
+	26,  // 29: ballast.v1.StatusResponse.nodes:type_name -> ballast.v1.Node
+	82,  // 30: ballast.v1.StatusResponse.lease:type_name -> google.protobuf.Duration
+	81,  // 31: ballast.v1.Node.since:type_name -> google.protobuf.Timestamp
+	81,  // 32: ballast.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	81,  // 33: ballast.v1.Node.certificate_until:type_name -> google.protobuf.Timestamp
+	82,  // 34: ballast.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	81,  // 35: ballast.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	26,  // 36: ballast.v1.ListNodesResponse.nodes:type_name -> ballast.v1.Node
+	26,  // 37: ballast.v1.InspectNodeResponse.node:type_name -> ballast.v1.Node
+	0,   // 38: ballast.v1.InspectNodeResponse.volumes:type_name -> ballast.v1.Volume
+	37,  // 39: ballast.v1.DrainNodeResponse.steps:type_name -> ballast.v1.DrainStep
+	45,  // 40: ballast.v1.DrainStep.progress:type_name -> ballast.v1.Progress
+	45,  // 41: ballast.v1.MoveResponse.progress:type_name -> ballast.v1.Progress
+	82,  // 42: ballast.v1.MoveResponse.pause:type_name -> google.protobuf.Duration
+	44,  // 43: ballast.v1.FailoverResponse.candidates:type_name -> ballast.v1.Candidate
+	0,   // 44: ballast.v1.FailoverResponse.volume:type_name -> ballast.v1.Volume
+	81,  // 45: ballast.v1.Candidate.written_at:type_name -> google.protobuf.Timestamp
+	81,  // 46: ballast.v1.Point.time:type_name -> google.protobuf.Timestamp
+	46,  // 47: ballast.v1.BaseSnapshot.point:type_name -> ballast.v1.Point
+	45,  // 48: ballast.v1.SnapshotResponse.progress:type_name -> ballast.v1.Progress
+	47,  // 49: ballast.v1.SnapshotResponse.snapshot:type_name -> ballast.v1.BaseSnapshot
+	47,  // 50: ballast.v1.HistoryResponse.snapshots:type_name -> ballast.v1.BaseSnapshot
+	5,   // 51: ballast.v1.HistoryResponse.any_second:type_name -> ballast.v1.Window
+	81,  // 52: ballast.v1.RestoreAtRequest.at:type_name -> google.protobuf.Timestamp
+	0,   // 53: ballast.v1.RestoreAtResponse.volume:type_name -> ballast.v1.Volume
+	46,  // 54: ballast.v1.RestoreAtResponse.point:type_name -> ballast.v1.Point
+	56,  // 55: ballast.v1.RetainResponse.steps:type_name -> ballast.v1.RetainStep
+	81,  // 56: ballast.v1.RetainStep.time:type_name -> google.protobuf.Timestamp
+	45,  // 57: ballast.v1.VerifyResponse.progress:type_name -> ballast.v1.Progress
+	59,  // 58: ballast.v1.VerifyResponse.result:type_name -> ballast.v1.VerifyResult
+	46,  // 59: ballast.v1.VerifyResult.point:type_name -> ballast.v1.Point
+	81,  // 60: ballast.v1.ArchiveStatusResponse.failing_since:type_name -> google.protobuf.Timestamp
+	64,  // 61: ballast.v1.ArchiveStatusResponse.volumes:type_name -> ballast.v1.VolumeArchive
+	81,  // 62: ballast.v1.ArchiveStatusResponse.last_verified:type_name -> google.protobuf.Timestamp
+	3,   // 63: ballast.v1.VolumeArchive.state:type_name -> ballast.v1.ArchiveState
+	67,  // 64: ballast.v1.ListKeysResponse.keys:type_name -> ballast.v1.Key
+	81,  // 65: ballast.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	67,  // 66: ballast.v1.AddKeyResponse.key:type_name -> ballast.v1.Key
+	45,  // 67: ballast.v1.CheckArchiveResponse.progress:type_name -> ballast.v1.Progress
+	45,  // 68: ballast.v1.PruneResponse.progress:type_name -> ballast.v1.Progress
+	45,  // 69: ballast.v1.RecoverResponse.progress:type_name -> ballast.v1.Progress
+	78,  // 70: ballast.v1.RecoverResponse.result:type_name -> ballast.v1.RecoverResult
+	46,  // 71: ballast.v1.RecoverResult.point:type_name -> ballast.v1.Point
+	8,   // 72: ballast.v1.VolumeService.Create:input_type -> ballast.v1.CreateRequest
+	10,  // 73: ballast.v1.VolumeService.List:input_type -> ballast.v1.ListRequest
+	12,  // 74: ballast.v1.VolumeService.Inspect:input_type -> ballast.v1.InspectRequest
+	14,  // 75: ballast.v1.VolumeService.Remove:input_type -> ballast.v1.RemoveRequest
+	16,  // 76: ballast.v1.VolumeService.Restore:input_type -> ballast.v1.RestoreRequest
+	18,  // 77: ballast.v1.VolumeService.Resize:input_type -> ballast.v1.ResizeRequest
+	20,  // 78: ballast.v1.VolumeService.Attach:input_type -> ballast.v1.AttachRequest
+	22,  // 79: ballast.v1.VolumeService.Detach:input_type -> ballast.v1.DetachRequest
+	48,  // 80: ballast.v1.VolumeService.Snapshot:input_type -> ballast.v1.SnapshotRequest
+	50,  // 81: ballast.v1.VolumeService.History:input_type -> ballast.v1.HistoryRequest
+	52,  // 82: ballast.v1.VolumeService.RestoreAt:input_type -> ballast.v1.RestoreAtRequest
+	54,  // 83: ballast.v1.VolumeService.Retain:input_type -> ballast.v1.RetainRequest
+	57,  // 84: ballast.v1.VolumeService.Verify:input_type -> ballast.v1.VerifyRequest
+	40,  // 85: ballast.v1.VolumeService.Move:input_type -> ballast.v1.MoveRequest
+	42,  // 86: ballast.v1.VolumeService.Failover:input_type -> ballast.v1.FailoverRequest
+	60,  // 87: ballast.v1.ArchiveService.Init:input_type -> ballast.v1.InitArchiveRequest
+	62,  // 88: ballast.v1.ArchiveService.Status:input_type -> ballast.v1.ArchiveStatusRequest
+	65,  // 89: ballast.v1.ArchiveService.ListKeys:input_type -> ballast.v1.ListKeysRequest
+	68,  // 90: ballast.v1.ArchiveService.AddKey:input_type -> ballast.v1.AddKeyRequest
+	70,  // 91: ballast.v1.ArchiveService.RemoveKey:input_type -> ballast.v1.RemoveKeyRequest
+	72,  // 92: ballast.v1.ArchiveService.Check:input_type -> ballast.v1.CheckArchiveRequest
+	74,  // 93: ballast.v1.ArchiveService.Prune:input_type -> ballast.v1.PruneRequest
+	76,  // 94: ballast.v1.ArchiveService.Recover:input_type -> ballast.v1.RecoverRequest
+	24,  // 95: ballast.v1.NodeService.Status:input_type -> ballast.v1.StatusRequest
+	27,  // 96: ballast.v1.NodeService.CreateToken:input_type -> ballast.v1.CreateTokenRequest
+	29,  // 97: ballast.v1.NodeService.Join:input_type -> ballast.v1.JoinRequest
+	31,  // 98: ballast.v1.NodeService.ListNodes:input_type -> ballast.v1.ListNodesRequest
+	33,  // 99: ballast.v1.NodeService.InspectNode:input_type -> ballast.v1.InspectNodeRequest
+	35,  // 100: ballast.v1.NodeService.DrainNode:input_type -> ballast.v1.DrainNodeRequest
+	38,  // 101: ballast.v1.NodeService.RemoveNode:input_type -> ballast.v1.RemoveNodeRequest
+	9,   // 102: ballast.v1.VolumeService.Create:output_type -> ballast.v1.CreateResponse
+	11,  // 103: ballast.v1.VolumeService.List:output_type -> ballast.v1.ListResponse
+	13,  // 104: ballast.v1.VolumeService.Inspect:output_type -> ballast.v1.InspectResponse
+	15,  // 105: ballast.v1.VolumeService.Remove:output_type -> ballast.v1.RemoveResponse
+	17,  // 106: ballast.v1.VolumeService.Restore:output_type -> ballast.v1.RestoreResponse
+	19,  // 107: ballast.v1.VolumeService.Resize:output_type -> ballast.v1.ResizeResponse
+	21,  // 108: ballast.v1.VolumeService.Attach:output_type -> ballast.v1.AttachResponse
+	23,  // 109: ballast.v1.VolumeService.Detach:output_type -> ballast.v1.DetachResponse
+	49,  // 110: ballast.v1.VolumeService.Snapshot:output_type -> ballast.v1.SnapshotResponse
+	51,  // 111: ballast.v1.VolumeService.History:output_type -> ballast.v1.HistoryResponse
+	53,  // 112: ballast.v1.VolumeService.RestoreAt:output_type -> ballast.v1.RestoreAtResponse
+	55,  // 113: ballast.v1.VolumeService.Retain:output_type -> ballast.v1.RetainResponse
+	58,  // 114: ballast.v1.VolumeService.Verify:output_type -> ballast.v1.VerifyResponse
+	41,  // 115: ballast.v1.VolumeService.Move:output_type -> ballast.v1.MoveResponse
+	43,  // 116: ballast.v1.VolumeService.Failover:output_type -> ballast.v1.FailoverResponse
+	61,  // 117: ballast.v1.ArchiveService.Init:output_type -> ballast.v1.InitArchiveResponse
+	63,  // 118: ballast.v1.ArchiveService.Status:output_type -> ballast.v1.ArchiveStatusResponse
+	66,  // 119: ballast.v1.ArchiveService.ListKeys:output_type -> ballast.v1.ListKeysResponse
+	69,  // 120: ballast.v1.ArchiveService.AddKey:output_type -> ballast.v1.AddKeyResponse
+	71,  // 121: ballast.v1.ArchiveService.RemoveKey:output_type -> ballast.v1.RemoveKeyResponse
+	73,  // 122: ballast.v1.ArchiveService.Check:output_type -> ballast.v1.CheckArchiveResponse
+	75,  // 123: ballast.v1.ArchiveService.Prune:output_type -> ballast.v1.PruneResponse
+	77,  // 124: ballast.v1.ArchiveService.Recover:output_type -> ballast.v1.RecoverResponse
+	25,  // 125: ballast.v1.NodeService.Status:output_type -> ballast.v1.StatusResponse
+	28,  // 126: ballast.v1.NodeService.CreateToken:output_type -> ballast.v1.CreateTokenResponse
+	30,  // 127: ballast.v1.NodeService.Join:output_type -> ballast.v1.JoinResponse
+	32,  // 128: ballast.v1.NodeService.ListNodes:output_type -> ballast.v1.ListNodesResponse
+	34,  // 129: ballast.v1.NodeService.InspectNode:output_type -> ballast.v1.InspectNodeResponse
+	36,  // 130: ballast.v1.NodeService.DrainNode:output_type -> ballast.v1.DrainNodeResponse
+	39,  // 131: ballast.v1.NodeService.RemoveNode:output_type -> ballast.v1.RemoveNodeResponse
+	102, // [102:132] is the sub-list for method output_type
+	72,  // [72:102] is the sub-list for method input_type
+	72,  // [72:72] is the sub-list for extension type_name
+	72,  // [72:72] is the sub-list for extension extendee
+	0,   // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_ballast_v1_ballast_proto_init() }
@@ -4061,7 +5641,7 @@ func file_ballast_v1_ballast_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ballast_v1_ballast_proto_rawDesc), len(file_ballast_v1_ballast_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   81,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -67,6 +67,10 @@ const (
 	VolumeServiceRetainProcedure = "/ballast.v1.VolumeService/Retain"
 	// VolumeServiceVerifyProcedure is the fully-qualified name of the VolumeService's Verify RPC.
 	VolumeServiceVerifyProcedure = "/ballast.v1.VolumeService/Verify"
+	// VolumeServiceMoveProcedure is the fully-qualified name of the VolumeService's Move RPC.
+	VolumeServiceMoveProcedure = "/ballast.v1.VolumeService/Move"
+	// VolumeServiceFailoverProcedure is the fully-qualified name of the VolumeService's Failover RPC.
+	VolumeServiceFailoverProcedure = "/ballast.v1.VolumeService/Failover"
 	// ArchiveServiceInitProcedure is the fully-qualified name of the ArchiveService's Init RPC.
 	ArchiveServiceInitProcedure = "/ballast.v1.ArchiveService/Init"
 	// ArchiveServiceStatusProcedure is the fully-qualified name of the ArchiveService's Status RPC.
@@ -86,6 +90,18 @@ const (
 	ArchiveServiceRecoverProcedure = "/ballast.v1.ArchiveService/Recover"
 	// NodeServiceStatusProcedure is the fully-qualified name of the NodeService's Status RPC.
 	NodeServiceStatusProcedure = "/ballast.v1.NodeService/Status"
+	// NodeServiceCreateTokenProcedure is the fully-qualified name of the NodeService's CreateToken RPC.
+	NodeServiceCreateTokenProcedure = "/ballast.v1.NodeService/CreateToken"
+	// NodeServiceJoinProcedure is the fully-qualified name of the NodeService's Join RPC.
+	NodeServiceJoinProcedure = "/ballast.v1.NodeService/Join"
+	// NodeServiceListNodesProcedure is the fully-qualified name of the NodeService's ListNodes RPC.
+	NodeServiceListNodesProcedure = "/ballast.v1.NodeService/ListNodes"
+	// NodeServiceInspectNodeProcedure is the fully-qualified name of the NodeService's InspectNode RPC.
+	NodeServiceInspectNodeProcedure = "/ballast.v1.NodeService/InspectNode"
+	// NodeServiceDrainNodeProcedure is the fully-qualified name of the NodeService's DrainNode RPC.
+	NodeServiceDrainNodeProcedure = "/ballast.v1.NodeService/DrainNode"
+	// NodeServiceRemoveNodeProcedure is the fully-qualified name of the NodeService's RemoveNode RPC.
+	NodeServiceRemoveNodeProcedure = "/ballast.v1.NodeService/RemoveNode"
 )
 
 // VolumeServiceClient is a client for the ballast.v1.VolumeService service.
@@ -118,6 +134,12 @@ type VolumeServiceClient interface {
 	Retain(context.Context, *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error)
 	// Verify restores a volume somewhere else, compares it and checks its filesystem.
 	Verify(context.Context, *connect.Request[ballastv1.VerifyRequest]) (*connect.ServerStreamForClient[ballastv1.VerifyResponse], error)
+	// Move makes another node hold a volume: a copy there catches up first, and what the
+	// command line attached goes over; what containers hold stays until they let go.
+	Move(context.Context, *connect.Request[ballastv1.MoveRequest]) (*connect.ServerStreamForClient[ballastv1.MoveResponse], error)
+	// Failover plans how a volume whose in-sync copies cannot be reached goes on from
+	// another copy, and what that loses; with apply, it does it.
+	Failover(context.Context, *connect.Request[ballastv1.FailoverRequest]) (*connect.Response[ballastv1.FailoverResponse], error)
 }
 
 // NewVolumeServiceClient constructs a client for the ballast.v1.VolumeService service. By default,
@@ -209,6 +231,18 @@ func NewVolumeServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(volumeServiceMethods.ByName("Verify")),
 			connect.WithClientOptions(opts...),
 		),
+		move: connect.NewClient[ballastv1.MoveRequest, ballastv1.MoveResponse](
+			httpClient,
+			baseURL+VolumeServiceMoveProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("Move")),
+			connect.WithClientOptions(opts...),
+		),
+		failover: connect.NewClient[ballastv1.FailoverRequest, ballastv1.FailoverResponse](
+			httpClient,
+			baseURL+VolumeServiceFailoverProcedure,
+			connect.WithSchema(volumeServiceMethods.ByName("Failover")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -227,6 +261,8 @@ type volumeServiceClient struct {
 	restoreAt *connect.Client[ballastv1.RestoreAtRequest, ballastv1.RestoreAtResponse]
 	retain    *connect.Client[ballastv1.RetainRequest, ballastv1.RetainResponse]
 	verify    *connect.Client[ballastv1.VerifyRequest, ballastv1.VerifyResponse]
+	move      *connect.Client[ballastv1.MoveRequest, ballastv1.MoveResponse]
+	failover  *connect.Client[ballastv1.FailoverRequest, ballastv1.FailoverResponse]
 }
 
 // Create calls ballast.v1.VolumeService.Create.
@@ -294,6 +330,16 @@ func (c *volumeServiceClient) Verify(ctx context.Context, req *connect.Request[b
 	return c.verify.CallServerStream(ctx, req)
 }
 
+// Move calls ballast.v1.VolumeService.Move.
+func (c *volumeServiceClient) Move(ctx context.Context, req *connect.Request[ballastv1.MoveRequest]) (*connect.ServerStreamForClient[ballastv1.MoveResponse], error) {
+	return c.move.CallServerStream(ctx, req)
+}
+
+// Failover calls ballast.v1.VolumeService.Failover.
+func (c *volumeServiceClient) Failover(ctx context.Context, req *connect.Request[ballastv1.FailoverRequest]) (*connect.Response[ballastv1.FailoverResponse], error) {
+	return c.failover.CallUnary(ctx, req)
+}
+
 // VolumeServiceHandler is an implementation of the ballast.v1.VolumeService service.
 type VolumeServiceHandler interface {
 	// Create makes a volume. Creating one that exists with the same options is no error.
@@ -324,6 +370,12 @@ type VolumeServiceHandler interface {
 	Retain(context.Context, *connect.Request[ballastv1.RetainRequest]) (*connect.Response[ballastv1.RetainResponse], error)
 	// Verify restores a volume somewhere else, compares it and checks its filesystem.
 	Verify(context.Context, *connect.Request[ballastv1.VerifyRequest], *connect.ServerStream[ballastv1.VerifyResponse]) error
+	// Move makes another node hold a volume: a copy there catches up first, and what the
+	// command line attached goes over; what containers hold stays until they let go.
+	Move(context.Context, *connect.Request[ballastv1.MoveRequest], *connect.ServerStream[ballastv1.MoveResponse]) error
+	// Failover plans how a volume whose in-sync copies cannot be reached goes on from
+	// another copy, and what that loses; with apply, it does it.
+	Failover(context.Context, *connect.Request[ballastv1.FailoverRequest]) (*connect.Response[ballastv1.FailoverResponse], error)
 }
 
 // NewVolumeServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -411,6 +463,18 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(volumeServiceMethods.ByName("Verify")),
 		connect.WithHandlerOptions(opts...),
 	)
+	volumeServiceMoveHandler := connect.NewServerStreamHandler(
+		VolumeServiceMoveProcedure,
+		svc.Move,
+		connect.WithSchema(volumeServiceMethods.ByName("Move")),
+		connect.WithHandlerOptions(opts...),
+	)
+	volumeServiceFailoverHandler := connect.NewUnaryHandler(
+		VolumeServiceFailoverProcedure,
+		svc.Failover,
+		connect.WithSchema(volumeServiceMethods.ByName("Failover")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/ballast.v1.VolumeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case VolumeServiceCreateProcedure:
@@ -439,6 +503,10 @@ func NewVolumeServiceHandler(svc VolumeServiceHandler, opts ...connect.HandlerOp
 			volumeServiceRetainHandler.ServeHTTP(w, r)
 		case VolumeServiceVerifyProcedure:
 			volumeServiceVerifyHandler.ServeHTTP(w, r)
+		case VolumeServiceMoveProcedure:
+			volumeServiceMoveHandler.ServeHTTP(w, r)
+		case VolumeServiceFailoverProcedure:
+			volumeServiceFailoverHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -498,6 +566,14 @@ func (UnimplementedVolumeServiceHandler) Retain(context.Context, *connect.Reques
 
 func (UnimplementedVolumeServiceHandler) Verify(context.Context, *connect.Request[ballastv1.VerifyRequest], *connect.ServerStream[ballastv1.VerifyResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Verify is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) Move(context.Context, *connect.Request[ballastv1.MoveRequest], *connect.ServerStream[ballastv1.MoveResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Move is not implemented"))
+}
+
+func (UnimplementedVolumeServiceHandler) Failover(context.Context, *connect.Request[ballastv1.FailoverRequest]) (*connect.Response[ballastv1.FailoverResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.VolumeService.Failover is not implemented"))
 }
 
 // ArchiveServiceClient is a client for the ballast.v1.ArchiveService service.
@@ -774,6 +850,19 @@ func (UnimplementedArchiveServiceHandler) Recover(context.Context, *connect.Requ
 type NodeServiceClient interface {
 	// Status returns the node's health and what it holds.
 	Status(context.Context, *connect.Request[ballastv1.StatusRequest]) (*connect.Response[ballastv1.StatusResponse], error)
+	// CreateToken makes a token that lets one machine join the cluster.
+	CreateToken(context.Context, *connect.Request[ballastv1.CreateTokenRequest]) (*connect.Response[ballastv1.CreateTokenResponse], error)
+	// Join makes this node, which has no volumes yet, a node of another cluster.
+	Join(context.Context, *connect.Request[ballastv1.JoinRequest]) (*connect.Response[ballastv1.JoinResponse], error)
+	// ListNodes returns the nodes of the cluster, sorted by name.
+	ListNodes(context.Context, *connect.Request[ballastv1.ListNodesRequest]) (*connect.Response[ballastv1.ListNodesResponse], error)
+	// InspectNode returns one node and the copies it has.
+	InspectNode(context.Context, *connect.Request[ballastv1.InspectNodeRequest]) (*connect.Response[ballastv1.InspectNodeResponse], error)
+	// DrainNode moves every copy away from a node, and says when it is safe to switch it
+	// off; with undo, the node takes copies again.
+	DrainNode(context.Context, *connect.Request[ballastv1.DrainNodeRequest]) (*connect.ServerStreamForClient[ballastv1.DrainNodeResponse], error)
+	// RemoveNode takes a node out of the cluster: its certificate is refused from then on.
+	RemoveNode(context.Context, *connect.Request[ballastv1.RemoveNodeRequest]) (*connect.Response[ballastv1.RemoveNodeResponse], error)
 }
 
 // NewNodeServiceClient constructs a client for the ballast.v1.NodeService service. By default, it
@@ -793,12 +882,54 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Status")),
 			connect.WithClientOptions(opts...),
 		),
+		createToken: connect.NewClient[ballastv1.CreateTokenRequest, ballastv1.CreateTokenResponse](
+			httpClient,
+			baseURL+NodeServiceCreateTokenProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("CreateToken")),
+			connect.WithClientOptions(opts...),
+		),
+		join: connect.NewClient[ballastv1.JoinRequest, ballastv1.JoinResponse](
+			httpClient,
+			baseURL+NodeServiceJoinProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Join")),
+			connect.WithClientOptions(opts...),
+		),
+		listNodes: connect.NewClient[ballastv1.ListNodesRequest, ballastv1.ListNodesResponse](
+			httpClient,
+			baseURL+NodeServiceListNodesProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("ListNodes")),
+			connect.WithClientOptions(opts...),
+		),
+		inspectNode: connect.NewClient[ballastv1.InspectNodeRequest, ballastv1.InspectNodeResponse](
+			httpClient,
+			baseURL+NodeServiceInspectNodeProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("InspectNode")),
+			connect.WithClientOptions(opts...),
+		),
+		drainNode: connect.NewClient[ballastv1.DrainNodeRequest, ballastv1.DrainNodeResponse](
+			httpClient,
+			baseURL+NodeServiceDrainNodeProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("DrainNode")),
+			connect.WithClientOptions(opts...),
+		),
+		removeNode: connect.NewClient[ballastv1.RemoveNodeRequest, ballastv1.RemoveNodeResponse](
+			httpClient,
+			baseURL+NodeServiceRemoveNodeProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("RemoveNode")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // nodeServiceClient implements NodeServiceClient.
 type nodeServiceClient struct {
-	status *connect.Client[ballastv1.StatusRequest, ballastv1.StatusResponse]
+	status      *connect.Client[ballastv1.StatusRequest, ballastv1.StatusResponse]
+	createToken *connect.Client[ballastv1.CreateTokenRequest, ballastv1.CreateTokenResponse]
+	join        *connect.Client[ballastv1.JoinRequest, ballastv1.JoinResponse]
+	listNodes   *connect.Client[ballastv1.ListNodesRequest, ballastv1.ListNodesResponse]
+	inspectNode *connect.Client[ballastv1.InspectNodeRequest, ballastv1.InspectNodeResponse]
+	drainNode   *connect.Client[ballastv1.DrainNodeRequest, ballastv1.DrainNodeResponse]
+	removeNode  *connect.Client[ballastv1.RemoveNodeRequest, ballastv1.RemoveNodeResponse]
 }
 
 // Status calls ballast.v1.NodeService.Status.
@@ -806,10 +937,53 @@ func (c *nodeServiceClient) Status(ctx context.Context, req *connect.Request[bal
 	return c.status.CallUnary(ctx, req)
 }
 
+// CreateToken calls ballast.v1.NodeService.CreateToken.
+func (c *nodeServiceClient) CreateToken(ctx context.Context, req *connect.Request[ballastv1.CreateTokenRequest]) (*connect.Response[ballastv1.CreateTokenResponse], error) {
+	return c.createToken.CallUnary(ctx, req)
+}
+
+// Join calls ballast.v1.NodeService.Join.
+func (c *nodeServiceClient) Join(ctx context.Context, req *connect.Request[ballastv1.JoinRequest]) (*connect.Response[ballastv1.JoinResponse], error) {
+	return c.join.CallUnary(ctx, req)
+}
+
+// ListNodes calls ballast.v1.NodeService.ListNodes.
+func (c *nodeServiceClient) ListNodes(ctx context.Context, req *connect.Request[ballastv1.ListNodesRequest]) (*connect.Response[ballastv1.ListNodesResponse], error) {
+	return c.listNodes.CallUnary(ctx, req)
+}
+
+// InspectNode calls ballast.v1.NodeService.InspectNode.
+func (c *nodeServiceClient) InspectNode(ctx context.Context, req *connect.Request[ballastv1.InspectNodeRequest]) (*connect.Response[ballastv1.InspectNodeResponse], error) {
+	return c.inspectNode.CallUnary(ctx, req)
+}
+
+// DrainNode calls ballast.v1.NodeService.DrainNode.
+func (c *nodeServiceClient) DrainNode(ctx context.Context, req *connect.Request[ballastv1.DrainNodeRequest]) (*connect.ServerStreamForClient[ballastv1.DrainNodeResponse], error) {
+	return c.drainNode.CallServerStream(ctx, req)
+}
+
+// RemoveNode calls ballast.v1.NodeService.RemoveNode.
+func (c *nodeServiceClient) RemoveNode(ctx context.Context, req *connect.Request[ballastv1.RemoveNodeRequest]) (*connect.Response[ballastv1.RemoveNodeResponse], error) {
+	return c.removeNode.CallUnary(ctx, req)
+}
+
 // NodeServiceHandler is an implementation of the ballast.v1.NodeService service.
 type NodeServiceHandler interface {
 	// Status returns the node's health and what it holds.
 	Status(context.Context, *connect.Request[ballastv1.StatusRequest]) (*connect.Response[ballastv1.StatusResponse], error)
+	// CreateToken makes a token that lets one machine join the cluster.
+	CreateToken(context.Context, *connect.Request[ballastv1.CreateTokenRequest]) (*connect.Response[ballastv1.CreateTokenResponse], error)
+	// Join makes this node, which has no volumes yet, a node of another cluster.
+	Join(context.Context, *connect.Request[ballastv1.JoinRequest]) (*connect.Response[ballastv1.JoinResponse], error)
+	// ListNodes returns the nodes of the cluster, sorted by name.
+	ListNodes(context.Context, *connect.Request[ballastv1.ListNodesRequest]) (*connect.Response[ballastv1.ListNodesResponse], error)
+	// InspectNode returns one node and the copies it has.
+	InspectNode(context.Context, *connect.Request[ballastv1.InspectNodeRequest]) (*connect.Response[ballastv1.InspectNodeResponse], error)
+	// DrainNode moves every copy away from a node, and says when it is safe to switch it
+	// off; with undo, the node takes copies again.
+	DrainNode(context.Context, *connect.Request[ballastv1.DrainNodeRequest], *connect.ServerStream[ballastv1.DrainNodeResponse]) error
+	// RemoveNode takes a node out of the cluster: its certificate is refused from then on.
+	RemoveNode(context.Context, *connect.Request[ballastv1.RemoveNodeRequest]) (*connect.Response[ballastv1.RemoveNodeResponse], error)
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -825,10 +999,58 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Status")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceCreateTokenHandler := connect.NewUnaryHandler(
+		NodeServiceCreateTokenProcedure,
+		svc.CreateToken,
+		connect.WithSchema(nodeServiceMethods.ByName("CreateToken")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceJoinHandler := connect.NewUnaryHandler(
+		NodeServiceJoinProcedure,
+		svc.Join,
+		connect.WithSchema(nodeServiceMethods.ByName("Join")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceListNodesHandler := connect.NewUnaryHandler(
+		NodeServiceListNodesProcedure,
+		svc.ListNodes,
+		connect.WithSchema(nodeServiceMethods.ByName("ListNodes")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceInspectNodeHandler := connect.NewUnaryHandler(
+		NodeServiceInspectNodeProcedure,
+		svc.InspectNode,
+		connect.WithSchema(nodeServiceMethods.ByName("InspectNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceDrainNodeHandler := connect.NewServerStreamHandler(
+		NodeServiceDrainNodeProcedure,
+		svc.DrainNode,
+		connect.WithSchema(nodeServiceMethods.ByName("DrainNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceRemoveNodeHandler := connect.NewUnaryHandler(
+		NodeServiceRemoveNodeProcedure,
+		svc.RemoveNode,
+		connect.WithSchema(nodeServiceMethods.ByName("RemoveNode")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/ballast.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceStatusProcedure:
 			nodeServiceStatusHandler.ServeHTTP(w, r)
+		case NodeServiceCreateTokenProcedure:
+			nodeServiceCreateTokenHandler.ServeHTTP(w, r)
+		case NodeServiceJoinProcedure:
+			nodeServiceJoinHandler.ServeHTTP(w, r)
+		case NodeServiceListNodesProcedure:
+			nodeServiceListNodesHandler.ServeHTTP(w, r)
+		case NodeServiceInspectNodeProcedure:
+			nodeServiceInspectNodeHandler.ServeHTTP(w, r)
+		case NodeServiceDrainNodeProcedure:
+			nodeServiceDrainNodeHandler.ServeHTTP(w, r)
+		case NodeServiceRemoveNodeProcedure:
+			nodeServiceRemoveNodeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -840,4 +1062,28 @@ type UnimplementedNodeServiceHandler struct{}
 
 func (UnimplementedNodeServiceHandler) Status(context.Context, *connect.Request[ballastv1.StatusRequest]) (*connect.Response[ballastv1.StatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.Status is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) CreateToken(context.Context, *connect.Request[ballastv1.CreateTokenRequest]) (*connect.Response[ballastv1.CreateTokenResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.CreateToken is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Join(context.Context, *connect.Request[ballastv1.JoinRequest]) (*connect.Response[ballastv1.JoinResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.Join is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) ListNodes(context.Context, *connect.Request[ballastv1.ListNodesRequest]) (*connect.Response[ballastv1.ListNodesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.ListNodes is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) InspectNode(context.Context, *connect.Request[ballastv1.InspectNodeRequest]) (*connect.Response[ballastv1.InspectNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.InspectNode is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) DrainNode(context.Context, *connect.Request[ballastv1.DrainNodeRequest], *connect.ServerStream[ballastv1.DrainNodeResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.DrainNode is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) RemoveNode(context.Context, *connect.Request[ballastv1.RemoveNodeRequest]) (*connect.Response[ballastv1.RemoveNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ballast.v1.NodeService.RemoveNode is not implemented"))
 }

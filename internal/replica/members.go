@@ -1,0 +1,29 @@
+package replica
+
+import "github.com/ballast-io/ballast"
+
+// Peer is another node with a copy, and where its agent listens.
+type Peer struct {
+	Node    ballast.NodeID `json:"node"`
+	Address string         `json:"address"` // host:port
+}
+
+// Members is what a volume's record says of its copies, as the agent tells it to
+// the engine. It is a value: what it points at must not be changed.
+type Members struct {
+	Revision  int64            `json:"revision"` // of the record; a later one is higher
+	Epoch     ballast.Epoch    `json:"epoch"`
+	Primary   ballast.NodeID   `json:"primary"`
+	InSync    []ballast.NodeID `json:"in_sync"`
+	Copies    []Peer           `json:"copies"`     // of other nodes, in sync or not
+	MinCopies int              `json:"min_copies"` // in-sync copies below which writes wait; at least 1
+	Session   uint64           `json:"session"`    // of the node's lease that confirms all this; 0: there is no lease
+}
+
+// Change is what the leader asks the record to be changed by: one of the two is set.
+type Change struct {
+	Epoch  ballast.Epoch  `json:"epoch"`
+	Add    ballast.NodeID `json:"add,omitempty"`
+	Remove ballast.NodeID `json:"remove,omitempty"`
+	Reason string         `json:"reason,omitempty"` // for the timeline
+}
