@@ -40,6 +40,7 @@ func (v *Volume) round(pause pauser) error {
 	if err := v.cover(g); err != nil {
 		return err
 	}
+	v.partly = true
 	if err := v.fold(g, pause); err != nil {
 		return v.setback(fmt.Errorf("fold log into image: %w", err))
 	}
@@ -77,6 +78,7 @@ func (v *Volume) freeze(end position) {
 }
 
 func (v *Volume) finishRound(g *generation) {
+	v.partly = false
 	used, err := v.image.Allocated()
 	v.counters.rounds.Add(1)
 	v.mu.Lock()

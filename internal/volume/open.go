@@ -33,7 +33,8 @@ func Open(fsys vfs.FS, dir string, opts Options) (_ *Volume, err error) {
 	if err := v.openFiles(); err != nil {
 		return nil, err
 	}
-	removeSpill(fsys, dir)
+	v.snapshots.spilled.limit = v.opts.SpillLimit
+	removeSpills(fsys, dir)
 	if err := v.recover(); err != nil {
 		return nil, err
 	}

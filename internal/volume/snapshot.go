@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 const blocksPerChunk = ballast.ChunkSize / blockSize
@@ -31,123 +31,185 @@ type SnapshotInfo struct {
 // safe for concurrent use and has no goroutine; the caller must Close it.
 type Snapshot struct {
 	v    *Volume
+	base bool         // for the archive: there is one at a time
+	slot int          // which no other open snapshot has
 	info SnapshotInfo // constant after Volume.Snapshot
 
-	mu     sync.Mutex // orders the reader and rounds of apply; guards everything below
-	todo   []uint32   // chunks that are yet to be read, ascending
+	mu     sync.Mutex    // orders the reader and rounds of apply; guards everything below
+	todo   []uint32      // chunks that are yet to be read, ascending
+	lsns   []ballast.LSN // of their last changes
 	kept   spill
 	err    error // why it was given up
 	closed bool
 }
+
+// Always is what the argument of [Volume.SnapshotOf] returns for a chunk that is
+// wanted whether it ever changed or not.
+const Always = ballast.LSN(math.MaxUint64)
 
 // Snapshot begins a snapshot of the chunks that changed after the record since;
 // 0 means all that ever changed. Writers go on: all that was written when
 // Snapshot was called is folded into the image, and from then on a round of
 // apply saves what it is about to overwrite, in a file beside the image (V10).
 // There is one at a time, else the error is [ballast.ErrInUse]; a volume that is
-// not all here yet is [ballast.ErrNotReady].
+// not all here yet is [ballast.ErrNotReady]. Those of SnapshotOf do not count.
 func (v *Volume) Snapshot(ctx context.Context, since ballast.LSN) (*Snapshot, error) {
-	s := &Snapshot{v: v, kept: newSpill(v.fsys, path.Join(v.dir, spillName), v.opts.SpillLimit)}
-	if !v.snapshot.CompareAndSwap(nil, s) {
+	return v.takeSnapshot(ctx, &Snapshot{v: v, base: true}, func(int) ballast.LSN { return since }, since)
+}
+
+// SnapshotOf begins a snapshot of the chunks whose last change is after what
+// changedAfter says of each, or that it says [Always] of. changedAfter is called once for every chunk
+// and must not call the volume. There are up to seven such snapshots at a time beside one of
+// [Volume.Snapshot], else the error is [ballast.ErrInUse]; what is saved for all of
+// them together stays within [Options.SpillLimit], and the one that takes most of it is given up first.
+func (v *Volume) SnapshotOf(ctx context.Context, changedAfter func(chunk int) ballast.LSN) (*Snapshot, error) {
+	return v.takeSnapshot(ctx, &Snapshot{v: v}, changedAfter, 0)
+}
+
+func (v *Volume) takeSnapshot(ctx context.Context, s *Snapshot, changedAfter func(chunk int) ballast.LSN, since ballast.LSN) (*Snapshot, error) {
+	if !v.snapshots.add(s) {
 		return nil, fmt.Errorf("snapshot volume %s: another snapshot is being read: %w", v.id, ballast.ErrInUse)
 	}
-	if err := s.begin(ctx, since); err != nil {
+	s.kept = newSpill(v.fsys, path.Join(v.dir, spillName(s.slot)), &v.snapshots.spilled)
+	if err := s.begin(ctx, changedAfter, since); err != nil {
 		return nil, fmt.Errorf("snapshot volume %s: %w", v.id, errors.Join(err, s.Close()))
 	}
 	return s, nil
 }
 
-// begin stands between two rounds: the image is the volume at its applied LSN.
-func (s *Snapshot) begin(ctx context.Context, since ballast.LSN) error {
+// begin waits for all that was written so far to be in the image. Between two
+// rounds it lets others have applying: a writer who needs room comes first.
+func (s *Snapshot) begin(ctx context.Context, changedAfter func(chunk int) ballast.LSN, since ballast.LSN) error {
+	target, err := s.v.mark()
+	if err != nil {
+		return err
+	}
+	if since > target {
+		return fmt.Errorf("%w: there is no record %d yet, the last one is %d", ballast.ErrInvalid, since, target)
+	}
+	for {
+		if begun, err := s.beginAt(ctx, target, changedAfter); begun || err != nil {
+			return err
+		}
+	}
+}
+
+// beginAt makes a round, if the image is not the volume at an LSN, or at one below
+// target; else the snapshot is of that.
+func (s *Snapshot) beginAt(ctx context.Context, target ballast.LSN, changedAfter func(chunk int) ballast.LSN) (begun bool, err error) {
 	v := s.v
 	v.applying.Lock()
 	defer v.applying.Unlock()
 	if n := v.hydration.left.Load(); n > 0 {
-		return fmt.Errorf("%w: %d chunks are still to be fetched", ballast.ErrNotReady, n)
+		return false, fmt.Errorf("%w: %d chunks are still to be fetched", ballast.ErrNotReady, n)
 	}
-	info, err := v.mark()
+	info, err := v.imageInfo()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := v.foldUpTo(ctx, info.LSN); err != nil {
-		return err
-	}
-	if since > info.LSN {
-		return fmt.Errorf("%w: there is no record %d yet, the last one is %d", ballast.ErrInvalid, since, info.LSN)
+	if info.LSN < target || v.partly {
+		return false, v.foldNext(ctx)
 	}
 	info.Epoch = v.desc.History.epochAt(info.LSN)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.info, s.todo = info, v.chunks.changedAfter(since)
-	return nil
+	s.info = info
+	s.todo, s.lsns = v.chunks.wanted(changedAfter)
+	return true, nil
 }
 
-// mark sets all that was written so far aside from what follows.
-func (v *Volume) mark() (SnapshotInfo, error) {
+// mark sets all that was written so far aside from what follows, and returns its last record.
+func (v *Volume) mark() (ballast.LSN, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err := v.usable(); err != nil {
-		return SnapshotInfo{}, err
+		return 0, err
 	}
 	if !v.active.isEmpty() {
 		v.freeze(v.log.tailPosition())
 	}
-	return SnapshotInfo{LSN: v.log.last, Size: v.size, Time: v.opts.Now()}, nil
+	return v.log.last, nil
 }
 
-// foldUpTo makes rounds until the record lsn is in the image. The caller holds
-// applying.
-func (v *Volume) foldUpTo(ctx context.Context, lsn ballast.LSN) error {
-	for v.Stats().Applied < lsn {
-		err := v.roundOnFull(func(int) error {
-			if ctx.Err() != nil {
-				return errInterrupted
-			}
-			return nil
-		})
-		if errors.Is(err, errInterrupted) {
-			return context.Cause(ctx)
+// imageInfo says what the image is of. The label is not before the record: a
+// restore to an earlier moment must not begin with it.
+func (v *Volume) imageInfo() (SnapshotInfo, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return SnapshotInfo{LSN: v.applied, Size: v.size, Time: v.opts.Now()}, v.usable()
+}
+
+// foldNext makes one round. The caller holds applying.
+func (v *Volume) foldNext(ctx context.Context) error {
+	err := v.roundOnFull(func(int) error {
+		if ctx.Err() != nil {
+			return errInterrupted
 		}
-		if err != nil {
-			return err
-		}
+		return nil
+	})
+	if errors.Is(err, errInterrupted) {
+		return context.Cause(ctx)
 	}
-	return nil
+	return err
 }
 
-// changedAfter returns the chunks that changed after lsn, in order.
-func (c *chunks) changedAfter(lsn ballast.LSN) (found []uint32) {
+// wanted returns the chunks that changed after what is said of each, in order,
+// and at which LSN.
+func (c *chunks) wanted(after func(chunk int) ballast.LSN) (found []uint32, lsns []ballast.LSN) {
 	for i, entry := range c.table {
-		if ballast.LSN(entry&^presentBit) > lsn {
-			found = append(found, uint32(i))
+		lsn, since := ballast.LSN(entry&^presentBit), after(i)
+		if lsn > since || since == Always {
+			found, lsns = append(found, uint32(i)), append(lsns, lsn)
 		}
 	}
-	return found
+	return found, lsns
 }
 
 // Info says what the snapshot is of.
 func (s *Snapshot) Info() SnapshotInfo { return s.info }
+
+// SnapshotChunk is a chunk of a snapshot.
+type SnapshotChunk struct {
+	Chunk int
+	LSN   ballast.LSN // of its last change, or a little above it; 0: it never changed
+	Zero  bool        // it is all zeros
+}
 
 // Next reads the next chunk into p, which has room for one, and says which it
 // is and whether it is all zeros. Chunks come in ascending order; after the last
 // one the error is [io.EOF]. Any other error is the end of the snapshot, and
 // means nothing for the volume: take another one.
 func (s *Snapshot) Next(p []byte) (chunk int, zero bool, err error) {
+	c, err := s.NextChunk(p)
+	return c.Chunk, c.Zero, err
+}
+
+// NextChunk is Next that also says when the chunk changed.
+func (s *Snapshot) NextChunk(p []byte) (SnapshotChunk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(); err != nil {
-		return 0, false, fmt.Errorf("read snapshot of volume %s: %w", s.v.id, err)
+		return SnapshotChunk{}, fmt.Errorf("read snapshot of volume %s: %w", s.v.id, err)
 	}
 	if len(s.todo) == 0 {
-		return 0, false, io.EOF
+		return SnapshotChunk{}, io.EOF
 	}
-	chunk, p = int(s.todo[0]), p[:ballast.ChunkSize]
-	if err := s.read(chunk, p); err != nil {
+	next := SnapshotChunk{Chunk: int(s.todo[0]), LSN: s.lsns[0]}
+	p = p[:ballast.ChunkSize]
+	if err := s.read(next.Chunk, p); err != nil {
 		s.giveUp(err)
-		return 0, false, fmt.Errorf("read snapshot of volume %s: %w", s.v.id, err)
+		return SnapshotChunk{}, fmt.Errorf("read snapshot of volume %s: %w", s.v.id, err)
 	}
-	s.todo = s.todo[1:]
-	return chunk, bytes.Equal(p, zeroChunk[:]), nil
+	s.todo, s.lsns = s.todo[1:], s.lsns[1:]
+	next.Zero = bytes.Equal(p, zeroChunk[:])
+	return next, nil
+}
+
+// Left is how many chunks are yet to be read.
+func (s *Snapshot) Left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.todo)
 }
 
 func (s *Snapshot) usable() error {
@@ -179,40 +241,50 @@ func (s *Snapshot) read(chunk int, p []byte) error {
 	return s.kept.restore(p, first)
 }
 
-// preserve saves for a snapshot what is about to change in the image. The
+// preserve saves for the snapshots what is about to change in the image. The
 // caller holds applying.
 func (v *Volume) preserve(x extent) {
-	s := v.snapshot.Load()
-	if s == nil || seeded(overwriteUnsaved) {
+	if seeded(overwriteUnsaved) {
 		return
 	}
-	for x.first < x.end {
-		x.first = s.saveNext(x)
+	for _, s := range v.snapshots.list() {
+		for left := x; left.first < left.end; {
+			next, err := s.saveNext(left)
+			if errors.Is(err, errNoRoom) {
+				v.snapshots.largest(s).end(err)
+				continue // it has room now, or has ended itself
+			}
+			left.first = next
+		}
 	}
 }
 
 // saveNext saves what x has of the first chunk that is yet to be read. It
-// returns the block to go on with.
-func (s *Snapshot) saveNext(x extent) ballast.Block {
+// returns the block to go on with, or errNoRoom.
+func (s *Snapshot) saveNext(x extent) (ballast.Block, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.err != nil {
-		return x.end
+		return x.end, nil
 	}
 	i, _ := slices.BinarySearch(s.todo, uint32(x.first/blocksPerChunk))
 	if i == len(s.todo) {
-		return x.end
+		return x.end, nil
 	}
 	first := ballast.Block(s.todo[i]) * blocksPerChunk
 	x.first = max(x.first, first)
 	if x.first >= x.end {
-		return x.end
+		return x.end, nil
 	}
 	x.end = min(x.end, first+blocksPerChunk)
-	if err := s.save(x); err != nil {
+	err := s.save(x)
+	if errors.Is(err, errNoRoom) {
+		return 0, err
+	}
+	if err != nil {
 		s.giveUp(fmt.Errorf("save what is about to be overwritten: %w", err))
 	}
-	return x.end
+	return x.end, nil
 }
 
 // save keeps the bytes of blocks of one chunk. Those that were saved before may
@@ -239,6 +311,15 @@ func (s *Snapshot) save(x extent) error {
 	return nil
 }
 
+// end gives the snapshot up, if it is not over.
+func (s *Snapshot) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.err == nil {
+		s.giveUp(err)
+	}
+}
+
 // giveUp ends the snapshot, whose place on disk the volume may need. The caller
 // holds mu.
 func (s *Snapshot) giveUp(err error) {
@@ -256,11 +337,6 @@ func (s *Snapshot) Close() error {
 	}
 	s.closed = true
 	err := s.kept.remove()
-	s.v.snapshot.CompareAndSwap(s, nil)
+	s.v.snapshots.remove(s)
 	return err
-}
-
-// removeSpill removes what a snapshot left that a crash ended.
-func removeSpill(fsys vfs.FS, dir string) {
-	_ = fsys.Remove(path.Join(dir, spillName)) // or the next snapshot does
 }

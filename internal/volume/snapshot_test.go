@@ -235,7 +235,7 @@ type brokenSpill struct {
 }
 
 func (b brokenSpill) Create(name string) (vfs.File, error) {
-	if path.Base(name) != spillName {
+	if path.Base(name) != spillName(0) {
 		return b.FS.Create(name)
 	}
 	if b.file == nil {
@@ -294,7 +294,7 @@ func TestSnapshotGivesUp(t *testing.T) {
 			if err == nil || errors.Is(err, io.EOF) || s.v.Err() != nil {
 				t.Errorf("Next = %v, volume %v; want an error, and a volume that is well", err, s.v.Err())
 			}
-			if _, err := disk.Open(path.Join(testDir, spillName)); err == nil {
+			if _, err := disk.Open(path.Join(testDir, spillName(0))); err == nil {
 				t.Error("what was saved is still there")
 			}
 			if err := errors.Join(snap.Close(), s.verify(s.v)); err != nil {
@@ -416,7 +416,7 @@ func cutUnderSnapshot(ctx context.Context, s *sheet, after *crashfs.FS) error {
 	if err != nil {
 		return err
 	}
-	if _, err := after.Open(path.Join(testDir, spillName)); err == nil {
+	if _, err := after.Open(path.Join(testDir, spillName(0))); err == nil {
 		return errors.New("what was saved for the snapshot is still there")
 	}
 	if err := s.verify(v); err != nil {

@@ -10,23 +10,22 @@ import (
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
-const spillName = "snapshot"
-
 // spill is the blocks that a snapshot still needs and the image has lost. Its
 // file is made with the first of them. It is guarded by [Snapshot.mu].
 type spill struct {
-	fsys  vfs.FS
-	name  string
-	limit int64 // bytes
+	fsys vfs.FS
+	name string
+	room *room
 
 	file   vfs.File
+	taken  int64                   // of room, in bytes
 	end    int64                   // of the file, in bytes
 	places map[ballast.Block]int64 // where a block is in the file
 	zeros  extents                 // blocks that were zeros, and are not in the file
 }
 
-func newSpill(fsys vfs.FS, name string, limit int64) spill {
-	return spill{fsys: fsys, name: name, limit: limit, places: map[ballast.Block]int64{}}
+func newSpill(fsys vfs.FS, name string, room *room) spill {
+	return spill{fsys: fsys, name: name, room: room, places: map[ballast.Block]int64{}}
 }
 
 func (s *spill) has(b ballast.Block) bool {
@@ -57,9 +56,10 @@ func isZeroBlock(p []byte) bool { return bytes.Equal(p[:blockSize], zeroChunk[:b
 // write appends blocks to the file. Nothing is synced: a crash ends the
 // snapshot anyway.
 func (s *spill) write(p []byte, first ballast.Block) (err error) {
-	if s.end+int64(len(p)) > s.limit {
-		return fmt.Errorf("more than the %d bytes were overwritten that may be saved for it", s.limit)
+	if err := s.room.take(int64(len(p))); err != nil {
+		return err
 	}
+	s.taken += int64(len(p))
 	if s.file == nil {
 		if s.file, err = createEmpty(s.fsys, s.name); err != nil {
 			return err
@@ -97,6 +97,7 @@ func (s *spill) restore(p []byte, first ballast.Block) error {
 
 // remove gives the disk space back.
 func (s *spill) remove() error {
+	defer func() { s.room.give(s.taken); s.taken = 0 }()
 	if s.file == nil {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"path"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -39,8 +38,8 @@ type Options struct {
 	// HydrateRate bounds how fast chunks are fetched that nobody waits for, in
 	// bytes a second; 0: as fast as they come.
 	HydrateRate int64
-	// SpillLimit bounds the disk space in bytes that a snapshot takes for what is
-	// overwritten while it is read; 0 means 1 GiB.
+	// SpillLimit bounds the disk space in bytes that snapshots take together for
+	// what is overwritten while they are read; 0 means 1 GiB.
 	SpillLimit int64
 	// Log receives what an operator would want in the timeline of an incident;
 	// nil discards it.
@@ -81,7 +80,7 @@ type Volume struct {
 
 	counters  counters
 	hydration hydration
-	snapshot  atomic.Pointer[Snapshot] // that is being read, if any
+	snapshots snapshots
 
 	foldNeeded, segmentNeeded chan struct{} // tell Run to look again; hold one
 
@@ -91,6 +90,7 @@ type Volume struct {
 	applying sync.Mutex  // held by whoever folds or resizes
 	desc     *descriptor // guarded by applying
 	chunks   *chunks     // guarded by applying
+	partly   bool        // the image holds a part of the oldest generation; guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
 
@@ -150,8 +150,8 @@ func (v *Volume) Close() error {
 		return nil
 	}
 	var err error
-	if s := v.snapshot.Load(); s != nil {
-		err = s.Close()
+	for _, s := range v.snapshots.list() {
+		err = errors.Join(err, s.Close())
 	}
 	if !failed {
 		err = errors.Join(err, v.settle())
