@@ -21,9 +21,14 @@ type Members struct {
 }
 
 // Change is what the leader asks the record to be changed by: one of the two is set.
+//
+// It is made over the very revision that it was decided on, or fails: one that is still
+// under way when its outcome was given up then comes to nothing, as soon as the
+// record has a higher revision, and only then (R2).
 type Change struct {
-	Epoch  ballast.Epoch  `json:"epoch"`
-	Add    ballast.NodeID `json:"add,omitempty"`
-	Remove ballast.NodeID `json:"remove,omitempty"`
-	Reason string         `json:"reason,omitempty"` // for the timeline
+	Epoch    ballast.Epoch  `json:"epoch"`
+	Revision int64          `json:"revision"` // of the record that it was decided on
+	Add      ballast.NodeID `json:"add,omitempty"`
+	Remove   ballast.NodeID `json:"remove,omitempty"`
+	Reason   string         `json:"reason,omitempty"` // for the timeline
 }
