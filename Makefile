@@ -33,9 +33,9 @@ test: build ## every test that this machine can run; says what it left out, and 
 check: bin/golangci-lint ## format, vet, lint, layers, go.mod: what must hold before a commit
 	@scripts/check
 
-lab: build ## a shell on a machine in miniature, with an agent and a Docker Engine of its own
+lab: build ## three nodes and a prompt to try and break things: make lab N=5
 	@scripts/install-packages demo
-	@$(GO) run ./test/lab/labshell
+	@$(GO) run ./test/lab/labshell -n $(if $(filter file,$(origin N)),3,$(N))
 
 fuzz: ## every parser is fuzzed for a while: make fuzz TIME=10m
 	@scripts/fuzz $(TIME)

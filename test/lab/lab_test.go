@@ -113,12 +113,18 @@ func TestDeathLeavesNothing(t *testing.T) {
 	wantNothing(t, dir, pid)
 }
 
+// dieWithMachine has a cluster, whose machines differ from single ones in nothing else:
+// one of two is switched off.
 func dieWithMachine(t *testing.T, dir string) {
-	m, err := lab.New(t.Context(), dir, lab.Options{Ballast: labtest.Binary(t)})
+	opts := lab.ClusterOptions{Apart: true, Machine: lab.Options{Ballast: labtest.Binary(t)}}
+	c, err := lab.NewCluster(t.Context(), dir, 2, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("littered %d\n", litter(t, m))
+	if err := c.Nodes[1].PowerOff(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("littered %d\n", litter(t, c.Nodes[0].Machine))
 	select {} // until killed
 }
 

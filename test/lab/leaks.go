@@ -43,7 +43,11 @@ func (m *Machine) Snapshot(ctx context.Context) (Snapshot, error) {
 }
 
 func (m *Machine) addMounts(_ context.Context, s Snapshot) error {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", m.ns.pid))
+	ns, err := m.running()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", ns.pid))
 	if err != nil {
 		return err
 	}

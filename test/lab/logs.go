@@ -10,7 +10,7 @@ import (
 // file: what to read when something went wrong.
 func (m *Machine) Logs() []string {
 	files := []string{m.Agent.LogFile(), m.Dockerd.LogFile()}
-	engines, err := filepath.Glob(m.Path("ballast", "volumes", "*", "engine.log"))
+	engines, err := filepath.Glob(m.Outside(m.Path("ballast", "volumes", "*", "engine.log")))
 	if err != nil {
 		return []string{err.Error()} // the pattern is wrong
 	}

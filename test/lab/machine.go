@@ -20,6 +20,7 @@ type Options struct {
 	Ballast     string   // path of the binary; default bin/ballast of this module
 	AgentArgs   []string // added to the agent's command line
 	DockerdArgs []string // added to dockerd's command line
+	Disk        int64    // bytes of a disk of its own for the agent's folder; 0: it is on the host's
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -40,18 +41,24 @@ type Machine struct {
 	Agent   *Daemon
 	Dockerd *Daemon
 
-	opts   Options     // constant
-	ns     *namespaces // constant
-	cgroup string      // constant
+	opts   Options                     // constant
+	cgroup string                      // constant
+	plug   func(context.Context) error // connects it to a network, whenever it is switched on; nil: to none
 
-	closing sync.Once
-	closed  error // of the first Close
+	mu     sync.Mutex  // guards what follows
+	ns     *namespaces // nil while the power is off
+	closed bool
 }
 
 // New makes a machine that keeps everything in dir, which must be empty or not
 // exist, and which Close removes. Nothing runs in it yet: start Dockerd and
 // Agent. It needs root.
 func New(ctx context.Context, dir string, opts Options) (*Machine, error) {
+	return newMachine(ctx, dir, opts, nil)
+}
+
+// newMachine is New for a machine that plug connects to a network, unless it is nil.
+func newMachine(ctx context.Context, dir string, opts Options, plug func(context.Context, *Machine) error) (*Machine, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("make lab machine: %w", err)
@@ -60,8 +67,11 @@ func New(ctx context.Context, dir string, opts Options) (*Machine, error) {
 		return nil, fmt.Errorf("make lab machine: %w", err)
 	}
 	m := &Machine{Dir: dir, opts: opts, cgroup: fmt.Sprintf("ballast-lab-%d-%s", os.Getpid(), filepath.Base(dir))}
-	if m.ns, err = openNamespaces(dir, m.cgroup); err != nil {
+	if m.ns, err = openNamespaces(machineScript, dir, m.cgroup); err != nil {
 		return nil, fmt.Errorf("make lab machine in %s: %w", dir, err)
+	}
+	if plug != nil {
+		m.plug = func(ctx context.Context) error { return plug(ctx, m) }
 	}
 	m.Agent = m.agent()
 	if err := m.furnish(ctx); err != nil {
@@ -72,6 +82,12 @@ func New(ctx context.Context, dir string, opts Options) (*Machine, error) {
 
 func (m *Machine) furnish(ctx context.Context) (err error) {
 	if err := m.installBallast(); err != nil {
+		return err
+	}
+	if err := m.makeDisk(ctx); err != nil {
+		return err
+	}
+	if err := m.equip(ctx); err != nil {
 		return err
 	}
 	m.Dockerd, err = m.dockerd(ctx)
@@ -100,17 +116,45 @@ func makeEmpty(dir string) (string, error) {
 // Close ends everything in the machine at once, as losing power would, and
 // leaves nothing of it behind. It may be called again.
 func (m *Machine) Close() error {
-	m.closing.Do(func() {
-		if err := m.ns.close(); err != nil {
-			m.closed = fmt.Errorf("close lab machine in %s: %w", m.Dir, err)
-		}
-	})
-	return m.closed
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	ns := m.ns
+	m.ns = nil
+	var err error
+	if ns != nil {
+		err = ns.close()
+	} else {
+		err = os.RemoveAll(m.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("close lab machine in %s: %w", m.Dir, err)
+	}
+	return nil
 }
 
-// Root is where the host finds the machine's files, as long as it is open:
+// Root is where the host finds the machine's files, as long as it runs:
 // Root()+"/run/docker.sock" is its Engine's socket.
-func (m *Machine) Root() string { return fmt.Sprintf("/proc/%d/root", m.ns.pid) }
+func (m *Machine) Root() string {
+	ns, err := m.running()
+	if err != nil {
+		return "/proc/0/root" // nothing
+	}
+	return fmt.Sprintf("/proc/%d/root", ns.pid)
+}
+
+// running returns the namespaces, unless the power is off.
+func (m *Machine) running() (*namespaces, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ns == nil {
+		return nil, ErrOff
+	}
+	return m.ns, nil
+}
 
 // Path is a path in the machine's folder.
 func (m *Machine) Path(elem ...string) string {
@@ -133,12 +177,48 @@ func (m *Machine) Command(ctx context.Context, name string, args ...string) *exe
 }
 
 // Start starts cmd inside the machine; the caller waits for it.
-func (m *Machine) Start(cmd *exec.Cmd) error { return m.ns.start(cmd) }
+func (m *Machine) Start(cmd *exec.Cmd) error {
+	ns, err := m.running()
+	if err != nil {
+		return err
+	}
+	return ns.start(cmd)
+}
 
 // Listen opens a socket in the machine's network, which this program serves: a test can
 // be a server that the machine's programs reach on their loopback. The caller closes it.
 func (m *Machine) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	return m.ns.listen(ctx, network, address)
+	ns, err := m.running()
+	if err != nil {
+		return nil, err
+	}
+	return ns.listen(ctx, network, address)
+}
+
+// ListenPacket is Listen for packets.
+func (m *Machine) ListenPacket(ctx context.Context, network, address string) (conn net.PacketConn, err error) {
+	ns, err := m.running()
+	if err != nil {
+		return nil, err
+	}
+	err = ns.within(func() (err error) {
+		conn, err = new(net.ListenConfig).ListenPacket(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Dial connects from the machine's network, as its programs would.
+func (m *Machine) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	ns, err := m.running()
+	if err != nil {
+		return nil, err
+	}
+	err = ns.within(func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
 }
 
 // Run runs cmd inside the machine.

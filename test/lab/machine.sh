@@ -5,7 +5,8 @@
 #   machine.sh DIR CGROUP
 #
 # Prints the process id of a process in the machine's mount and network
-# namespaces, then "ready" once they are furnished.
+# namespaces, then "ready" once they are furnished. Where the program said "keep"
+# before, the power is off and the folder stays.
 set -eu
 export DIR="$1" CGROUP="$2"
 trap '' INT TERM HUP QUIT   # Ctrl-C is for the program; we follow when it is gone
@@ -30,7 +31,7 @@ inside='
 	echo ready
 	# Until the program is gone. Waiting for any child, as shells do, also buries
 	# those that nobody else waits for: engines whose agent is gone.
-	cat >/dev/null
+	cat >/run/lab/last-word
 
 	kill -s KILL -- -1 || true   # nobody left is fine
 	# Asked first: once a file system is unmounted, its files have no paths.
@@ -43,6 +44,7 @@ inside='
 	for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
 		[ ! -d "$root/$CGROUP" ] || find "$root/$CGROUP" -depth -type d -exec rmdir {} + || true
 	done
+	! grep -q keep /run/lab/last-word || exit 99
 '
 
 exec 3<&0
@@ -50,5 +52,6 @@ unshare --mount --net --pid --fork --kill-child=KILL --mount-proc sh -c "$inside
 echo $!
 status=0
 wait $! || status=$?
+[ "$status" != 99 ] || exit 0
 rm -rf --one-file-system "$DIR"
 exit "$status"

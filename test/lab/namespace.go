@@ -21,20 +21,19 @@ import (
 //go:embed machine.sh
 var machineScript string
 
-// namespaces are the machine's own mounts, network and processes, kept by the
-// script.
+// namespaces are the mounts, network and processes of a machine, or of the network between
+// machines, kept by a script.
 type namespaces struct {
 	keeper *exec.Cmd
-	leash  io.Closer // closing it ends the keeper, and everything inside
+	leash  io.WriteCloser // closing it ends the keeper, and everything inside
 	said   *strings.Builder
 	pid    int // of a process in the mount and network namespaces, as the host counts
 }
 
-// openNamespaces makes namespaces for the machine in dir. cgroup is the name
-// below which its containers are accounted.
-func openNamespaces(dir, cgroup string) (_ *namespaces, err error) {
+// openNamespaces makes namespaces as the script says, which prints "ready".
+func openNamespaces(script string, args ...string) (_ *namespaces, err error) {
 	n := &namespaces{said: &strings.Builder{}}
-	n.keeper = exec.Command("sh", "-c", machineScript, "machine.sh", dir, cgroup)
+	n.keeper = exec.Command("sh", append([]string{"-c", script, "keeper"}, args...)...)
 	n.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // outlives us, to clean up
 	n.keeper.Stderr = n.said
 	leash, err := n.keeper.StdinPipe()
@@ -64,20 +63,26 @@ func (n *namespaces) awaitReady(lines *bufio.Scanner) error {
 		}
 		pid, err := strconv.Atoi(lines.Text())
 		if err != nil {
-			return fmt.Errorf("machine.sh said %q", lines.Text())
+			return fmt.Errorf("the script that keeps the namespaces said %q", lines.Text())
 		}
 		n.pid = pid
 	}
-	return errors.Join(errors.New("machine.sh ended before it was ready"), lines.Err())
+	return errors.Join(errors.New("the script that keeps the namespaces ended before they were ready"), lines.Err())
 }
 
-// close takes the machine apart and waits until that is done.
+// close takes all apart, the folder as well, and waits until that is done.
 func (n *namespaces) close() error {
 	err := n.leash.Close()
 	if werr := n.keeper.Wait(); werr != nil {
-		err = errors.Join(err, fmt.Errorf("machine.sh: %w: %s", werr, strings.TrimSpace(n.said.String())))
+		err = errors.Join(err, fmt.Errorf("take the namespaces apart: %w: %s", werr, strings.TrimSpace(n.said.String())))
 	}
 	return err
+}
+
+// closeAndKeep is close, but for the folder.
+func (n *namespaces) closeAndKeep() error {
+	_, err := io.WriteString(n.leash, "keep\n")
+	return errors.Join(err, n.close())
 }
 
 // start starts cmd inside the namespaces. The process is a child of this

@@ -1,32 +1,37 @@
-// Command labshell is a shell on a lab machine, with a Ballast agent and a
-// Docker Engine of its own: a place to try and to break things. When the shell
-// ends, the machine is gone.
+// Command labshell is a few lab machines with a Ballast agent each, and a prompt: a place
+// to try and to break things. When it ends, the machines are gone.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ballast-io/ballast/test/lab"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	n := flag.Int("n", 3, "make `N` nodes")
+	apart := flag.Bool("apart", false, "start no agents: only machines that reach each other")
+	disk := flag.Int64("disk", 8<<30, "give every node a disk of `BYTES` of its own, which takes only what is used")
+	flag.Parse()
+	// Ctrl-C is for what runs at the prompt.
+	signal.Ignore(os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := onMachine(ctx, shell); err != nil {
+	opts := lab.ClusterOptions{Apart: *apart, Machine: lab.Options{Disk: *disk}}
+	if err := withCluster(ctx, *n, opts); err != nil {
 		fmt.Fprintln(os.Stderr, "labshell:", err)
 		os.Exit(1)
 	}
 }
 
-func onMachine(ctx context.Context, f func(context.Context, *lab.Machine) error) (err error) {
+func withCluster(ctx context.Context, n int, opts lab.ClusterOptions) (err error) {
 	if missing := lab.Missing(); len(missing) > 0 {
 		return fmt.Errorf("it needs %s; where that is root, type: sudo make lab", strings.Join(missing, ", "))
 	}
@@ -34,32 +39,12 @@ func onMachine(ctx context.Context, f func(context.Context, *lab.Machine) error)
 	if err != nil {
 		return err
 	}
-	m, err := lab.New(ctx, dir, lab.Options{})
+	c, err := lab.NewCluster(ctx, dir, n, opts)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	for _, start := range []func(context.Context) error{m.Agent.Start, m.Dockerd.Start} {
-		if err := start(ctx); err != nil {
-			return err
-		}
-	}
-	if err := m.ImportImage(ctx, "busybox", lab.Busybox()); err != nil {
-		return err
-	}
-	return f(ctx, m)
-}
-
-func shell(ctx context.Context, m *lab.Machine) error {
-	fmt.Printf("This is a machine of its own. Docker, the image busybox and ballast are there; its logs are in %s.\n"+
-		"Try: docker run --rm --volume-driver ballast -v db:/data busybox sh -c 'date >> /data/log; cat /data/log'\n", m.Dir)
-	cmd := m.Command(ctx, "sh", "-i")
-	cmd.Env = append(cmd.Env, "PS1=lab# ", "TERM="+os.Getenv("TERM"))
-	cmd.Dir = m.Dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
-		cmd.SysProcAttr.Foreground = true // the terminal is the shell's
-	}
-	_ = m.Run(cmd) // its exit code is that of the last command typed
-	return nil
+	defer func() { err = errors.Join(err, c.Close()) }()
+	s := &shell{c: c, in: os.Stdin, out: os.Stdout}
+	s.greet()
+	return s.run(ctx)
 }

@@ -1,0 +1,82 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// data is the agent's folder, as the machine sees it.
+func (m *Machine) data() string { return m.Path("ballast") }
+
+// makeDisk gives the machine a disk of its own for the agent's folder, where it was
+// asked for: a sparse file with ext4 on it.
+func (m *Machine) makeDisk(ctx context.Context) error {
+	if m.opts.Disk == 0 {
+		return nil
+	}
+	image := m.Path("disk.img")
+	f, err := os.OpenFile(image, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(m.opts.Disk), f.Close(), os.Mkdir(m.data(), 0o700)); err != nil {
+		return err
+	}
+	_, err = m.Output(ctx, "mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", image)
+	return err
+}
+
+func (m *Machine) mountDisk(ctx context.Context) error {
+	if m.opts.Disk == 0 {
+		return nil
+	}
+	_, err := m.Output(ctx, "mount", "-o", "loop,noinit_itable", m.Path("disk.img"), m.data())
+	return err
+}
+
+// Outside is where the host finds a file of the machine, as long as it runs.
+func (m *Machine) Outside(path string) string { return filepath.Join(m.Root(), path) }
+
+// FillDisk leaves free bytes on the disk that holds the agent's folder, which must be the
+// machine's own ([Options.Disk]), until FreeDisk.
+func (m *Machine) FillDisk(free int64) error {
+	if err := m.fillDisk(free); err != nil {
+		return fmt.Errorf("fill the disk of lab machine in %s: %w", m.Dir, err)
+	}
+	return nil
+}
+
+func (m *Machine) fillDisk(free int64) error {
+	if m.opts.Disk == 0 {
+		return errors.New("it has no disk of its own, and the host's is not ours to fill")
+	}
+	var room unix.Statfs_t
+	if err := unix.Statfs(m.Outside(m.data()), &room); err != nil {
+		return err
+	}
+	size := int64(room.Bavail)*room.Bsize - free
+	if size <= 0 {
+		return nil // it is as full as that
+	}
+	f, err := os.OpenFile(m.filler(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, size), f.Close())
+}
+
+// FreeDisk gives the room back that FillDisk took.
+func (m *Machine) FreeDisk() error {
+	if err := os.Remove(m.filler()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("free the disk of lab machine in %s: %w", m.Dir, err)
+	}
+	return nil
+}
+
+func (m *Machine) filler() string { return m.Outside(filepath.Join(m.data(), "filler")) }
