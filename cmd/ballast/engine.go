@@ -18,6 +18,7 @@ import (
 func newEngine(c *cli) *cobra.Command {
 	var cfg engine.Config
 	var epoch uint64
+	var node string
 	cmd := &cobra.Command{
 		Use:    "engine --dir DIR --epoch N",
 		Short:  "serve one volume; the agent starts this",
@@ -28,7 +29,7 @@ func newEngine(c *cli) *cobra.Command {
 			ctx, stop := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
 			defer stop()
 			signal.Ignore(os.Interrupt, syscall.SIGHUP)
-			cfg.Epoch = ballast.Epoch(epoch)
+			cfg.Epoch, cfg.Node = ballast.Epoch(epoch), ballast.NodeID(node)
 			cfg.Log = slog.New(slog.NewJSONHandler(c.stderr, nil))
 			return engine.Run(ctx, cfg)
 		},
@@ -37,7 +38,10 @@ func newEngine(c *cli) *cobra.Command {
 	cmd.Flags().Uint64Var(&epoch, "epoch", 0, "the volume's epoch `N`, higher than ever before")
 	cmd.Flags().Int64Var(&cfg.LogCapacity, "log-capacity", 0, "`BYTES` of disk for the log; 0: the default")
 	cmd.Flags().Int64Var(&cfg.Queue, "queue", 0, "`BYTES` of the log to keep for the archive")
-	cmd.Flags().StringVar(&cfg.Agent, "agent", "", "`SOCKET` of the agent, to ask for missing chunks")
+	cmd.Flags().StringVar(&cfg.Agent, "agent", "", "`SOCKET` of the agent, to ask for missing chunks and changes of the record")
+	cmd.Flags().StringVar(&node, "node", "", "`NAME` of this node")
+	cmd.Flags().StringVar(&cfg.Lease, "lease", "", "`FILE` of the node's lease")
+	cmd.Flags().StringVar(&cfg.Identity, "identity", "", "`DIR` of who this node is to others")
 	for _, name := range []string{"dir", "epoch"} {
 		_ = cmd.MarkFlagRequired(name) // it was defined above
 	}

@@ -56,6 +56,10 @@ type Status struct {
 
 	FullSince time.Time `json:"full_since,omitzero"` // the disk has been full since then
 	Error     string    `json:"error,omitempty"`     // why nothing is accepted any more; "": all is well
+
+	Fenced  string `json:"fenced,omitempty"`  // why another node is, or may be, the writer: everything fails, for ever
+	Shut    bool   `json:"shut,omitempty"`    // the node's lease is past, and requests wait
+	Session uint64 `json:"session,omitempty"` // of the node, that confirmed the epoch last
 }
 
 // resizeRequest is the body of POST /resize.
@@ -145,6 +149,8 @@ func (e *engine) routes() http.Handler {
 	mux.HandleFunc("GET /changes", e.serveChanges)
 	mux.HandleFunc("POST /archived", e.serveArchived)
 	mux.HandleFunc("GET /snapshot", e.serveSnapshot)
+	mux.HandleFunc("POST /members", e.serveMembers)
+	mux.HandleFunc("POST /fence", e.serveFence)
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, r *http.Request) { answer(w, nil, e.stop(r.Context())) })
 	return mux
 }
@@ -174,6 +180,8 @@ func (e *engine) status() Status {
 		QueueBytes: s.QueueBytes, Waiting: s.Waiting, Archived: s.Archived, Recycled: s.Recycled, QueueSince: s.QueueSince,
 		TotalChunks: s.TotalChunks, MissingChunks: s.MissingChunks, FetchFailingSince: s.FetchFailingSince,
 	}
+	st.Shut = e.gate.look() == gateShut // which notices when the time to give up has come
+	st.Fenced, st.Session = e.gate.why(), e.gate.session.Load()
 	if s.FetchErr != nil {
 		st.FetchError = s.FetchErr.Error()
 	}

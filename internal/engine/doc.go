@@ -18,6 +18,17 @@
 //	N6  What the archive reads comes whole, or is an error: changes that broke off
 //	    are no delta, and a snapshot ends with its count of chunks.
 //	N7  A chunk that the agent sent short, or not at all, is not in the volume.
+//	N8  Nothing is answered, read or written or flushed, at a moment at which another node
+//	    can be the volume's writer: not past the node's lease, not under a session that has not
+//	    confirmed the epoch, and never again once the engine is fenced (G3).
+//	N9  A copy can claim the volume from before the engine asks for it to be in sync, until
+//	    a later record says otherwise. As long as none can, the engine asks no lease.
+//
+// # The gate
+//
+// Between the device and the volume stands the gate, which looks at the node's lease
+// (package lease) before an answer goes out. Past it requests wait; when the time to give up
+// has come too, or the record names another holder, they fail with EIO for ever.
 //
 // # Life
 //

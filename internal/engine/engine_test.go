@@ -21,6 +21,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
 	"github.com/ballast-io/ballast/test/freeze"
@@ -46,6 +47,9 @@ func runEngine(args []string) error {
 	flags.Int64Var(&cfg.LogCapacity, "log-capacity", 0, "")
 	flags.Int64Var(&cfg.Queue, "queue", 0, "")
 	flags.StringVar(&cfg.Agent, "agent", "", "")
+	flags.StringVar((*string)(&cfg.Node), "node", "", "")
+	flags.StringVar(&cfg.Lease, "lease", "", "")
+	flags.StringVar(&cfg.Identity, "identity", "", "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -305,6 +309,8 @@ func TestStoppedEngine(t *testing.T) {
 		"archived": func(ctx context.Context) error { return c.Archived(ctx, 1) },
 		"snapshot": func(ctx context.Context) error { _, err := c.Snapshot(ctx, 0); return err },
 		"stop":     c.Stop,
+		"members":  func(ctx context.Context) error { return c.SetMembers(ctx, replica.Members{Epoch: 1}) },
+		"fence":    func(ctx context.Context) error { return c.Fence(ctx, "a test") },
 		"wait":     c.Wait,
 		"dial": func(ctx context.Context) error {
 			d, err := Dial(dir)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/lease"
+	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -29,10 +31,15 @@ type Config struct {
 	Dir         string        // the volume's folder
 	Epoch       ballast.Epoch // higher than at every earlier start
 	LogCapacity int64         // bytes; 0 leaves it to the volume
-	Queue       int64         // bytes of the log kept for the archive; 0 keeps none
-	Agent       string        // path of the agent's socket, to fetch missing chunks; "": there is none
+	Queue       int64         // bytes of the log kept for readers, the archive first; 0 keeps none
+	Agent       string        // path of the agent's socket, to fetch missing chunks and to change the record; "": there is none
 	Executable  string        // what Spawn starts; "" is the running program
 	Log         *slog.Logger  // of Run; nil discards
+
+	Node     ballast.NodeID  // this node
+	Lease    string          // path of the node's lease; "": there is none
+	Identity string          // folder of who this node is to others; "": nobody else is spoken to
+	Members  replica.Members // what the volume's record says of its copies at the start; without an epoch: nothing
 }
 
 func (c Config) log() *slog.Logger {
@@ -59,6 +66,7 @@ type engine struct {
 	cfg    Config
 	log    *slog.Logger
 	volume *volume.Volume
+	gate   *gate
 	server *device.Server
 	socket *control // nil until it is open
 	fuse   uint64   // device number of the FUSE filesystem
@@ -73,6 +81,9 @@ type engine struct {
 func Run(ctx context.Context, cfg Config) (err error) {
 	ready := inheritedPipe()
 	defer func() { ready.tell(err) }()
+	if cfg.Members, err = inheritedMembers(cfg.Members); err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
 	unlock, err := lock(cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
@@ -94,7 +105,30 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}
 	e := &engine{cfg: cfg, log: cfg.log(), volume: v, stopped: make(chan struct{})}
+	view, closeView, err := cfg.openLease()
+	if err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, errors.Join(err, v.Close()))
+	}
+	defer closeView()
+	e.gate = newGate(v, cfg.Node, cfg.Epoch, view, e.log)
+	if cfg.Members.Epoch != 0 {
+		if err := e.setMembers(cfg.Members); err != nil {
+			return fmt.Errorf("start engine in %s: %w", cfg.Dir, errors.Join(err, v.Close()))
+		}
+	}
 	return e.serve(ctx, ready)
+}
+
+// openLease returns a look at the node's lease, if it has one.
+func (c Config) openLease() (_ leaseView, done func(), err error) {
+	if c.Lease == "" {
+		return nil, func() {}, nil
+	}
+	view, err := lease.Open(c.Lease)
+	if err != nil {
+		return nil, nil, err
+	}
+	return view, func() { _ = view.Close() }, nil // was only looked at, and nobody does any more
 }
 
 // serve runs all parts of the engine and ends them in order: first the file, so
@@ -114,7 +148,7 @@ func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
 		}
 		err = e.outcome
 	}()
-	if e.server, err = device.Mount(filepath.Join(e.cfg.Dir, deviceDir), e.volume, e.log); err != nil {
+	if e.server, err = device.Mount(filepath.Join(e.cfg.Dir, deviceDir), e.gate, e.log); err != nil {
 		return err
 	}
 	return e.serveFile(ctx, ready)

@@ -46,9 +46,13 @@ func Spawn(ctx context.Context, cfg Config) (_ *Client, err error) {
 		return nil, err
 	}
 	defer ready.Close() // was only read
-	cmd.ExtraFiles = []*os.File{theirs}
+	members, err := membersPipe(cfg.Members)
+	if err != nil {
+		return nil, errors.Join(err, theirs.Close())
+	}
+	cmd.ExtraFiles = []*os.File{theirs, members}
 	err = cmd.Start()
-	if err := errors.Join(err, theirs.Close()); err != nil {
+	if err := errors.Join(err, theirs.Close(), members.Close()); err != nil {
 		return nil, err
 	}
 	return await(ctx, cfg.Dir, cmd.Process, ready)
@@ -74,11 +78,13 @@ func command(cfg Config) (*exec.Cmd, error) {
 		"--epoch", strconv.FormatUint(uint64(cfg.Epoch), 10),
 		"--log-capacity", strconv.FormatInt(cfg.LogCapacity, 10),
 		"--queue", strconv.FormatInt(cfg.Queue, 10)}
-	if cfg.Agent != "" {
-		cmd.Args = append(cmd.Args, "--agent", cfg.Agent)
+	for _, option := range [][2]string{{"--agent", cfg.Agent}, {"--node", string(cfg.Node)}, {"--lease", cfg.Lease}, {"--identity", cfg.Identity}} {
+		if option[1] != "" {
+			cmd.Args = append(cmd.Args, option[:]...)
+		}
 	}
-	cmd.Dir = "/"                                                     // or it would hold the folder's filesystem
-	cmd.Env = environ.Of(readyVariable + "=" + strconv.Itoa(readyFD)) // an engine asks nobody, so it needs no credentials (G9)
+	cmd.Dir = "/"                                                                                              // or it would hold the folder's filesystem
+	cmd.Env = environ.Of(readyVariable+"="+strconv.Itoa(readyFD), membersVariable+"="+strconv.Itoa(membersFD)) // an engine asks nobody, so it needs no credentials (G9)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
