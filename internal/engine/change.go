@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,10 +13,6 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica"
 )
-
-// ErrUnknownOutcome says that a change of the record was asked for, and that nobody can say
-// whether it happened.
-var ErrUnknownOutcome = errors.New("the outcome is not known")
 
 // records asks the node's agent to change the volume's record.
 type records struct {
@@ -34,8 +29,9 @@ func newRecords(socket string, id ballast.VolumeID, g *gate) *records {
 }
 
 // Change asks for a copy to be added or removed, and returns the record as it is then. From
-// the moment of asking, a copy to be added counts as one that can claim the volume. The
-// error wraps [ErrUnknownOutcome] unless it is certain that nothing was changed.
+// the moment of asking, a copy to be added counts as one that can claim the volume (N9). An
+// error that wraps [ballast.ErrInvalid], [ballast.ErrNotFound] or [ballast.ErrInUse] says that
+// nothing was changed; after any other nobody knows.
 func (r *records) Change(ctx context.Context, c replica.Change) (replica.Members, error) {
 	if c.Add != "" {
 		r.gate.expect()
@@ -59,21 +55,14 @@ func (r *records) change(ctx context.Context, c replica.Change) (m replica.Membe
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			return m, err // nobody was asked
-		}
-		return m, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return m, err
 	}
 	defer resp.Body.Close() // was only read
 	if resp.StatusCode != http.StatusOK {
-		err := refusal(resp)
-		if resp.StatusCode >= http.StatusInternalServerError {
-			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
-		}
-		return m, err
+		return m, refusal(resp)
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMembers)).Decode(&m); err != nil {
-		return m, fmt.Errorf("%w: the answer was cut short: %w", ErrUnknownOutcome, err)
+		return m, fmt.Errorf("the answer was cut short: %w", err)
 	}
 	return m, nil
 }

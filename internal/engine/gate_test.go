@@ -39,7 +39,7 @@ type fakeStore struct {
 	err   error
 }
 
-func (s *fakeStore) call() error                            { s.calls++; time.Sleep(s.takes); return s.err }
+func (s *fakeStore) call() error                            { s.calls++; <-time.After(s.takes); return s.err }
 func (s *fakeStore) ReadAt(p []byte, _ int64) (int, error)  { return len(p), s.call() }
 func (s *fakeStore) WriteAt(p []byte, _ int64) (int, error) { return len(p), s.call() }
 func (s *fakeStore) Flush() error                           { return s.call() }
@@ -123,7 +123,7 @@ func TestGate(t *testing.T) {
 					if fenced := errors.Is(err, errFenced); fenced != (tt.fenced != "") || fenced && !strings.Contains(err.Error(), tt.fenced) {
 						t.Errorf("err = %v; want %q in it", err, tt.fenced)
 					}
-					time.Sleep(time.Minute) // what at began has ended
+					<-time.After(time.Minute) // what at began has ended
 				})
 			})
 		}
@@ -132,7 +132,7 @@ func TestGate(t *testing.T) {
 
 // at does something after a while.
 func at(after time.Duration, do func()) {
-	go func() { time.Sleep(after); do() }() // ends in the bubble
+	go func() { <-time.After(after); do() }() // ends in the bubble
 }
 
 func (g gateTest) confirm2() {

@@ -75,8 +75,13 @@ func refusal(resp *http.Response) error {
 		return fmt.Errorf("it answered %s: %w", resp.Status, err)
 	}
 	r := remote{text: fmt.Sprintf("%s (%s)", strings.TrimSpace(string(text)), resp.Status)}
-	if resp.StatusCode == http.StatusNotFound {
+	switch resp.StatusCode {
+	case http.StatusNotFound:
 		r.sentinel = ballast.ErrNotFound
+	case http.StatusBadRequest:
+		r.sentinel = ballast.ErrInvalid
+	case http.StatusConflict:
+		r.sentinel = ballast.ErrInUse
 	}
 	return r
 }
