@@ -15,6 +15,10 @@
 //	I5  A node's folder is, after a crash at any moment, what it was before or what it
 //	    was to become.
 //
+// # Format
+//
+// docs/format/identity.md.
+//
 // # Concurrency
 //
 // [Credentials] are safe for concurrent use; everything else is a value. Nothing here

@@ -17,7 +17,7 @@
 //
 // # Format
 //
-// docs/format/wire.md has the names of protocols and the messages of a join.
+// docs/format/identity.md has the token, the certificates and the messages of a join.
 //
 // # Concurrency
 //
