@@ -29,7 +29,7 @@ const (
 // knownOptions is what a refused option is answered with.
 const knownOptions = `known options and defaults: size=10G (16M to 64T; a bare number is in GB), ` +
 	`fs=ext4 (ext4, xfs), class=primary (scratch, cache, clustered, primary), uid=0, gid=0, mode=0755, ` +
-	`repl=1, keep=RETENTION (as "any second for 24h, hourly 7d, daily 30d"; default the node's), label.KEY=VALUE; fstype means fs, replicas means repl`
+	`repl=2 (copies in all, 1 to 5; default 2 for class primary where there are two nodes, else 1), min_copies=1 (in-sync copies below which writes wait), keep=RETENTION (as "any second for 24h, hourly 7d, daily 30d"; default the node's), label.KEY=VALUE; fstype means fs, replicas means repl`
 
 // VolumeSpec is what a user asks of a volume. Its zero value is not valid; start
 // from [DefaultVolumeSpec]. It is a value: Labels must not be changed.
@@ -42,6 +42,9 @@ type VolumeSpec struct {
 	Mode   uint32            `json:"mode"`           // its permission bits, with setuid, setgid and sticky
 	Keep   string            `json:"keep,omitempty"` // which points of its history the archive keeps; empty: as the node has it
 	Labels map[string]string `json:"labels,omitempty"`
+
+	Replicas  int `json:"replicas,omitempty"`   // copies in all that were asked for; 0: by default, see [VolumeSpec.CopiesWanted]
+	MinCopies int `json:"min_copies,omitempty"` // in-sync copies below which writes wait; 0: 1, see [VolumeSpec.CopiesNeeded]
 }
 
 // DefaultVolumeSpec returns what a volume is when nothing is asked for: 10 GiB,
@@ -87,7 +90,9 @@ func (s *VolumeSpec) set(key, value string) (err error) {
 	case "mode":
 		s.Mode, err = parseMode(value)
 	case "repl", "replicas":
-		err = checkReplicas(key, value)
+		s.Replicas, err = parseCopies(key, value)
+	case "min_copies":
+		s.MinCopies, err = parseMinCopies(key, value)
 	case "keep":
 		s.Keep = strings.TrimSpace(value)
 	default:
@@ -129,7 +134,7 @@ func (s VolumeSpec) Check() error {
 	case len(s.Labels) > maxLabels:
 		return invalid("%d labels: a volume has up to %d", len(s.Labels), maxLabels)
 	}
-	return nil
+	return s.checkCopies()
 }
 
 // Equal reports whether both ask for the same volume.
@@ -153,6 +158,10 @@ func (s VolumeSpec) Differences(t VolumeSpec) []string {
 	add("gid", s.GID, t.GID)
 	add("mode", fmt.Sprintf("%04o", s.Mode), fmt.Sprintf("%04o", t.Mode))
 	add("keep", strconv.Quote(s.Keep), strconv.Quote(t.Keep))
+	if !s.sameCopies(t) {
+		add("repl", s.copiesText(), t.copiesText())
+	}
+	add("min_copies", s.CopiesNeeded(), t.CopiesNeeded())
 	if !maps.Equal(s.Labels, t.Labels) {
 		diff = append(diff, "the labels differ")
 	}
@@ -224,14 +233,6 @@ func parseMode(value string) (uint32, error) {
 		return 0, invalid("mode %q: give permission bits in octal, as 0755", clip(value))
 	}
 	return uint32(n), nil
-}
-
-// checkReplicas accepts what one node can keep: the one copy.
-func checkReplicas(key, value string) error {
-	if value != "1" {
-		return invalid("%s %q: a node on its own keeps one copy of a volume; leave %s out or say 1", key, clip(value), key)
-	}
-	return nil
 }
 
 func invalid(format string, args ...any) error {

@@ -91,7 +91,7 @@ func TestParseVolumeSpec(t *testing.T) {
 		{"keep with a line break", map[string]string{"keep": "daily\n30d"}, nil},
 		{"keep too long", map[string]string{"keep": strings.Repeat("1", 300)}, nil},
 		{"one copy", map[string]string{"repl": "1"}, &def},
-		{"two copies", map[string]string{"replicas": "2"}, nil},
+		{"two copies", map[string]string{"replicas": "2"}, with(func(s *VolumeSpec) { s.Replicas = 2 })},
 		{"no copy", map[string]string{"repl": "0"}, nil},
 		{"unknown option", map[string]string{"sise": "10G"}, nil},
 		{"option in capitals", map[string]string{"Size": "10G"}, nil},

@@ -226,7 +226,7 @@ func (n *node) clearWay(ctx context.Context, s *slot, a *attachment) error {
 // claim makes this node the volume's writer under a new epoch.
 func (n *node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
 	state := s.remembered()
-	rec, err := n.records.Claim(ctx, s.id, state.Epoch)
+	rec, err := n.records.Claim(ctx, s.id, cluster.ClaimRequest{Floor: state.Epoch})
 	if err != nil {
 		return rec, err
 	}

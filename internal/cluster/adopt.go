@@ -12,7 +12,7 @@ import (
 // own: one that was restored, or recovered from the archive. Where there is a volume
 // of that name or id, in the trash or not, the error is [ballast.ErrExists].
 func (r *Records) Adopt(ctx context.Context, made Record) (Record, error) {
-	made, err := decideAdopt(made, time.Now())
+	made, err := decideAdopt(made, r.cfg.Node, time.Now())
 	if err != nil {
 		return Record{}, fmt.Errorf("adopt volume: %w", err)
 	}
@@ -20,7 +20,7 @@ func (r *Records) Adopt(ctx context.Context, made Record) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("adopt volume %q: %w", made.Name, err)
 	}
-	ok, err := r.swap(ctx, keys, made, 0, item{key: nameKey(made.Name), value: []byte(made.ID)})
+	ok, err := r.swap(ctx, keys, &made, 0, nil, item{key: nameKey(made.Name), value: []byte(made.ID)})
 	if err != nil {
 		return Record{}, fmt.Errorf("adopt volume %q: %w", made.Name, err)
 	}
@@ -47,7 +47,7 @@ func (r *Records) Replace(ctx context.Context, old ballast.VolumeID, made Record
 			return Record{}, fmt.Errorf("replace volume: %w", err)
 		}
 		made.Name = before.Name
-		if made, err = decideAdopt(made, time.Now()); err != nil {
+		if made, err = decideAdopt(made, r.cfg.Node, time.Now()); err != nil {
 			return Record{}, fmt.Errorf("replace volume: %w", err)
 		}
 		ok, err := r.swapBoth(ctx, keys, removed, rev, made)

@@ -28,7 +28,7 @@ func TestAdopt(t *testing.T) {
 	if err != nil || got.ID != want.ID || got.Epoch != 7 || !got.Formatted || got.Origin.String() != want.Origin.String() {
 		t.Errorf("adopted %+v, %v; want %+v", got, err, want)
 	}
-	if got, err := r.Claim(ctx, want.ID, 0); err != nil || got.Epoch != 8 {
+	if got, err := r.Claim(ctx, want.ID, ClaimRequest{}); err != nil || got.Epoch != 8 {
 		t.Errorf("claimed with epoch %d, %v; want one above the adopted one", got.Epoch, err)
 	}
 	for _, tt := range []struct {
@@ -58,7 +58,7 @@ func TestReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := adoptable(func(r *Record) { r.ID, r.Name = NewVolumeID(), "ignored" })
-	if _, err := r.Claim(ctx, old.ID, 0); err != nil {
+	if _, err := r.Claim(ctx, old.ID, ClaimRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Replace(ctx, old.ID, made); !errors.Is(err, ballast.ErrInUse) {

@@ -27,7 +27,7 @@ func (r *Records) Create(ctx context.Context, name string, options map[string]st
 		return Record{}, fmt.Errorf("create volume %q: %w", name, err)
 	}
 	for range maxRetries {
-		ok, err := r.swap(ctx, keys, made, 0, item{key: nameKey(name), value: []byte(made.ID)})
+		ok, err := r.swap(ctx, keys, &made, 0, nil, item{key: nameKey(name), value: []byte(made.ID)})
 		if err != nil {
 			return Record{}, fmt.Errorf("create volume %q: %w", name, err)
 		}
@@ -62,17 +62,6 @@ func (r *Records) Restore(ctx context.Context, nameOrID, as string) (Record, err
 		return Record{}, fmt.Errorf("restore volume: %w", err)
 	}
 	return r.change(ctx, "restore", picked.ID, func(old Record) (Record, error) { return decideRestore(old, as) })
-}
-
-// Claim makes this node the one writer of a volume, under a new epoch above
-// floor, the highest epoch that the node's own files of it have seen.
-func (r *Records) Claim(ctx context.Context, id ballast.VolumeID, floor ballast.Epoch) (Record, error) {
-	return r.change(ctx, "claim", id, func(old Record) (Record, error) { return decideClaim(old, r.cfg.Node, floor) })
-}
-
-// Release ends what Claim began. It is no error when it has ended before.
-func (r *Records) Release(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch) (Record, error) {
-	return r.change(ctx, "release", id, func(old Record) (Record, error) { return decideRelease(old, r.cfg.Node, epoch) })
 }
 
 // Formatted notes that a claimed volume holds a filesystem from now on.
@@ -119,6 +108,14 @@ func (r *Records) Forget(ctx context.Context, id ballast.VolumeID) error {
 // change decides on a record and swaps it, again for as long as another change
 // came first (C1).
 func (r *Records) change(ctx context.Context, verb string, id ballast.VolumeID, decide func(Record) (Record, error)) (Record, error) {
+	return r.changeIf(ctx, verb, id, func(old Record) (Record, []item, error) {
+		next, err := decide(old)
+		return next, nil, err
+	})
+}
+
+// changeIf is change for what rests on other keys as well, which must not have changed.
+func (r *Records) changeIf(ctx context.Context, verb string, id ballast.VolumeID, decide func(Record) (Record, []item, error)) (Record, error) {
 	keys, err := r.keyspace(ctx)
 	if err != nil {
 		return Record{}, fmt.Errorf("%s volume %s: %w", verb, id, err)
@@ -128,15 +125,15 @@ func (r *Records) change(ctx context.Context, verb string, id ballast.VolumeID, 
 		if err != nil {
 			return Record{}, fmt.Errorf("%s volume %s: %w", verb, id, err)
 		}
-		next, err := decide(old)
-		if errors.Is(err, errUnchanged) {
+		next, rests, err := decide(old)
+		if errors.Is(err, ErrUnchanged) {
 			r.view.put(old, rev)
 			return old, nil
 		}
 		if err != nil {
 			return old, fmt.Errorf("%s volume: %w", verb, err)
 		}
-		ok, err := r.swap(ctx, keys, next, rev, nameChanges(old, next)...)
+		ok, err := r.swap(ctx, keys, &next, rev, rests, nameChanges(old, next)...)
 		if err != nil {
 			return old, fmt.Errorf("%s volume %q: %w", verb, old.Name, err)
 		}
@@ -146,21 +143,25 @@ func (r *Records) change(ctx context.Context, verb string, id ballast.VolumeID, 
 		if err := nameTaken(ctx, keys, old, next); err != nil {
 			return old, fmt.Errorf("%s volume: %w", verb, err)
 		}
+		if err := r.lookAgain(ctx, keys, rests); err != nil {
+			return old, fmt.Errorf("%s volume %q: %w", verb, old.Name, err)
+		}
 	}
 	return Record{}, fmt.Errorf("%s volume %s: %w", verb, id, errContended)
 }
 
-// swap stores next over its revision rev (0: none), together with the changes
-// of names; a name that is given is taken only when it is free (C2).
-func (r *Records) swap(ctx context.Context, keys keyspace, next Record, rev int64, names ...item) (bool, error) {
-	data, err := encodeRecord(next)
+// swap stores next over its revision rev (0: none), as long as what it rests on has not
+// changed, together with the changes of names; a name that is given is taken only
+// when it is free (C2).
+func (r *Records) swap(ctx context.Context, keys keyspace, next *Record, rev int64, rests []item, names ...item) (bool, error) {
+	data, err := encodeRecord(*next)
 	if err != nil {
 		return false, fmt.Errorf("encode record: %w", err)
 	}
 	if len(data) > maxRecord {
 		return false, fmt.Errorf("the record has %d bytes, more than the %d it can have: %w", len(data), maxRecord, ballast.ErrInvalid)
 	}
-	conditions := []item{{key: volumeKey(next.ID), rev: rev}}
+	conditions := append([]item{{key: volumeKey(next.ID), rev: rev}}, rests...)
 	for _, n := range names {
 		if n.value != nil {
 			conditions = append(conditions, item{key: n.key})
@@ -169,7 +170,8 @@ func (r *Records) swap(ctx context.Context, keys keyspace, next Record, rev int6
 	changes := append([]item{{key: volumeKey(next.ID), value: data}}, names...)
 	ok, newRev, err := keys.swap(ctx, conditions, changes)
 	if ok {
-		r.view.put(next, newRev) // C6
+		next.Revision = newRev
+		r.view.put(*next, newRev) // C6
 	}
 	return ok, err
 }
@@ -213,6 +215,7 @@ func fetch(ctx context.Context, keys keyspace, id ballast.VolumeID) (Record, int
 		return Record{}, 0, fmt.Errorf("there is no such volume: %w", ballast.ErrNotFound)
 	}
 	rec, err := decodeRecord(got.value)
+	rec.Revision = got.rev
 	return rec, got.rev, err
 }
 

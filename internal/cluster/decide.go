@@ -13,8 +13,9 @@ import (
 // The decisions: each takes a record as it is and a request, and returns the
 // record as it shall be, or why not. No I/O, no clock, no chance.
 
-// errUnchanged says that a record already is as it was asked to be.
-var errUnchanged = errors.New("unchanged")
+// ErrUnchanged is a decision's answer that the record already is as it was asked to
+// be. A change that ends with it is no error.
+var ErrUnchanged = errors.New("unchanged")
 
 // newRecord decides a volume that does not exist yet.
 func newRecord(id ballast.VolumeID, name string, options map[string]string, now time.Time) (Record, error) {
@@ -74,31 +75,6 @@ func decideRestore(r Record, as string) (Record, error) {
 	return r, nil
 }
 
-// decideClaim makes node the one writer, under an epoch above every earlier
-// one and above floor, which is what the node's own files have seen (C3).
-func decideClaim(r Record, node ballast.NodeID, floor ballast.Epoch) (Record, error) {
-	if r.InTrash() {
-		return r, notFound(r.Name)
-	}
-	if r.Primary != "" && r.Primary != node {
-		return r, fmt.Errorf("volume %q is held by node %s: %w", r.Name, r.Primary, ballast.ErrInUse)
-	}
-	r.Epoch = max(r.Epoch, floor) + 1
-	r.Primary = node
-	r.InSync = []ballast.NodeID{node}
-	return r, nil
-}
-
-// decideRelease ends the hold that epoch stands for. One that has ended, or
-// was followed by another, is left alone.
-func decideRelease(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record, error) {
-	if r.Primary != node || r.Epoch != epoch {
-		return r, errUnchanged
-	}
-	r.Primary = ""
-	return r, nil
-}
-
 // decideFormatted notes whether the volume holds a filesystem, which from then
 // on is never made again.
 func decideFormatted(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record, error) {
@@ -106,7 +82,7 @@ func decideFormatted(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record
 		return r, fmt.Errorf("volume %q: epoch %d on node %s is over: %w", r.Name, epoch, node, ballast.ErrInUse)
 	}
 	if r.Formatted {
-		return r, errUnchanged
+		return r, ErrUnchanged
 	}
 	r.Formatted = true
 	return r, nil
@@ -114,13 +90,19 @@ func decideFormatted(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record
 
 // decideAdopt accepts a record that was made elsewhere: from the archive, or for a
 // volume whose files are there already.
-func decideAdopt(r Record, now time.Time) (Record, error) {
+//
+// Its copy is node's, who has the files.
+func decideAdopt(r Record, node ballast.NodeID, now time.Time) (Record, error) {
 	if r.Primary != "" || r.InTrash() {
 		return r, fmt.Errorf("volume %q: a record that is held or removed cannot be taken in: %w", r.Name, ballast.ErrInvalid)
 	}
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = now.UTC().Truncate(time.Millisecond)
 	}
+	if len(r.InSync) == 0 {
+		r.InSync = []ballast.NodeID{node}
+	}
+	r.Copies = withNodes(r.Copies, r.InSync...)
 	if err := r.check(); err != nil {
 		return r, fmt.Errorf("%w: %w", err, ballast.ErrInvalid)
 	}
@@ -134,7 +116,7 @@ func decideResize(r Record, size int64) (Record, error) {
 	case size < r.Spec.Size:
 		return r, fmt.Errorf("volume %q has %s and cannot shrink to %s; nothing was changed: %w", r.Name, ballast.FormatSize(r.Spec.Size), ballast.FormatSize(size), ballast.ErrInvalid)
 	case size == r.Spec.Size:
-		return r, errUnchanged
+		return r, ErrUnchanged
 	}
 	r.Spec.Size = size
 	return r, r.Spec.Check()
@@ -146,7 +128,7 @@ func decidePurge(r Record) (Record, error) {
 		return r, fmt.Errorf("volume %q is not in the trash: %w", r.Name, ballast.ErrInUse)
 	}
 	if r.Purging {
-		return r, errUnchanged
+		return r, ErrUnchanged
 	}
 	r.Purging = true
 	return r, nil

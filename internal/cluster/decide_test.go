@@ -30,12 +30,13 @@ func sample(change func(*Record)) Record {
 
 func TestDecisions(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	only1 := []ballast.NodeID{"n1"}
 	held := sample(func(r *Record) { r.Primary, r.Epoch = "n2", 4 })
 	mine := sample(func(r *Record) { r.Primary, r.Epoch = "n1", 4 })
 	trashed := sample(func(r *Record) { r.RemovedAt = now })
 	purging := sample(func(r *Record) { r.RemovedAt, r.Purging = now, true })
 	claim := func(floor ballast.Epoch) func(Record) (Record, error) {
-		return func(r Record) (Record, error) { return decideClaim(r, "n1", floor) }
+		return func(r Record) (Record, error) { return DecideClaim(r, "n1", ClaimRequest{Floor: floor}) }
 	}
 	for _, tt := range []struct {
 		name   string
@@ -51,19 +52,19 @@ func TestDecisions(t *testing.T) {
 		{"restore under a bad name", func(r Record) (Record, error) { return decideRestore(r, "a/b") }, trashed, nil, ballast.ErrInvalid},
 		{"restore what is not removed", func(r Record) (Record, error) { return decideRestore(r, "") }, sample(nil), nil, ballast.ErrNotFound},
 		{"restore what is being purged", func(r Record) (Record, error) { return decideRestore(r, "") }, purging, nil, ballast.ErrNotFound},
-		{"claim", claim(0), sample(nil), func(r *Record) { r.Epoch, r.Primary, r.InSync = 1, "n1", []ballast.NodeID{"n1"} }, nil},
-		{"claim again", claim(0), mine, func(r *Record) { r.Epoch, r.InSync = 5, []ballast.NodeID{"n1"} }, nil},
-		{"claim above the files' epoch", claim(9), mine, func(r *Record) { r.Epoch, r.InSync = 10, []ballast.NodeID{"n1"} }, nil},
+		{"claim", claim(0), sample(nil), func(r *Record) { r.Epoch, r.Primary, r.InSync, r.Copies = 1, "n1", only1, only1 }, nil},
+		{"claim again", claim(0), mine, func(r *Record) { r.Epoch, r.InSync, r.Copies = 5, only1, only1 }, nil},
+		{"claim above the files' epoch", claim(9), mine, func(r *Record) { r.Epoch, r.InSync, r.Copies = 10, only1, only1 }, nil},
 		{"claim from another node", claim(0), held, nil, ballast.ErrInUse},
 		{"claim from the trash", claim(0), trashed, nil, ballast.ErrNotFound},
-		{"release", func(r Record) (Record, error) { return decideRelease(r, "n1", 4) }, mine, func(r *Record) { r.Primary = "" }, nil},
-		{"release late", func(r Record) (Record, error) { return decideRelease(r, "n1", 3) }, mine, nil, errUnchanged},
-		{"release another's", func(r Record) (Record, error) { return decideRelease(r, "n1", 4) }, held, nil, errUnchanged},
+		{"release", func(r Record) (Record, error) { return DecideRelease(r, "n1", 4) }, mine, func(r *Record) { r.Primary = "" }, nil},
+		{"release late", func(r Record) (Record, error) { return DecideRelease(r, "n1", 3) }, mine, nil, ErrUnchanged},
+		{"release another's", func(r Record) (Record, error) { return DecideRelease(r, "n1", 4) }, held, nil, ErrUnchanged},
 		{"formatted", func(r Record) (Record, error) { return decideFormatted(r, "n1", 4) }, mine, func(r *Record) { r.Formatted = true }, nil},
 		{"formatted under an old epoch", func(r Record) (Record, error) { return decideFormatted(r, "n1", 3) }, mine, nil, ballast.ErrInUse},
 		{"grow", func(r Record) (Record, error) { return decideResize(r, 20<<30) }, sample(nil), func(r *Record) { r.Spec.Size = 20 << 30 }, nil},
 		{"shrink", func(r Record) (Record, error) { return decideResize(r, 1<<30) }, sample(nil), nil, ballast.ErrInvalid},
-		{"grow to the same", func(r Record) (Record, error) { return decideResize(r, 10<<30) }, sample(nil), nil, errUnchanged},
+		{"grow to the same", func(r Record) (Record, error) { return decideResize(r, 10<<30) }, sample(nil), nil, ErrUnchanged},
 		{"grow too far", func(r Record) (Record, error) { return decideResize(r, 1<<50) }, sample(nil), nil, ballast.ErrInvalid},
 		{"purge", decidePurge, trashed, func(r *Record) { r.Purging = true }, nil},
 		{"purge what is not removed", decidePurge, sample(nil), nil, ballast.ErrInUse},
@@ -272,13 +273,18 @@ func (m *memoryKeys) swap(_ context.Context, conditions, changes []item) (bool, 
 	return true, m.rev, nil
 }
 
+func (m *memoryKeys) lend(ctx context.Context, it item, _ time.Duration) (bool, error) {
+	ok, _, err := m.swap(ctx, []item{{key: it.key}}, []item{it})
+	return ok, err
+}
+
 func (m *memoryKeys) watch(ctx context.Context, _ string, _ int64, _ func(item)) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 func onKeys(m *memoryKeys, node ballast.NodeID) *Records {
-	r := &Records{cfg: Config{Node: node, Log: slog.New(slog.DiscardHandler)}, view: newView(), ready: make(chan struct{})}
+	r := newRecords(Config{Node: node, Log: slog.New(slog.DiscardHandler)})
 	r.view.replace(nil, 0, true)
 	r.setKeys(m, nil)
 	return r
@@ -297,7 +303,7 @@ func TestConflictIsDecidedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	got, err := a.Claim(t.Context(), made.ID, 0)
+	got, err := a.Claim(t.Context(), made.ID, ClaimRequest{})
 	if err != nil || got.Spec.Size != 20<<30 || got.Primary != "n1" {
 		t.Errorf("claim = %+v, %v; want both changes", got, err)
 	}
@@ -325,7 +331,7 @@ func TestOneClaimWins(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			got, err := onKeys(m, ballast.NodeID(fmt.Sprint("n", i))).Claim(t.Context(), made.ID, 0)
+			got, err := onKeys(m, ballast.NodeID(fmt.Sprint("n", i))).Claim(t.Context(), made.ID, ClaimRequest{})
 			if err == nil {
 				wins.Store(got.Primary, got.Epoch)
 			} else if !errors.Is(err, ballast.ErrInUse) {

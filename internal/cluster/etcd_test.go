@@ -49,7 +49,7 @@ func TestRecordsSurviveRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Claim(t.Context(), made.ID, 0); err != nil {
+	if _, err := r.Claim(t.Context(), made.ID, ClaimRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := stop(); err != nil {
@@ -78,14 +78,14 @@ func TestLifeOfARecord(t *testing.T) {
 	if _, err := r.Create(ctx, "db", map[string]string{"fs": "xfs"}); !errors.Is(err, ballast.ErrExists) {
 		t.Errorf("created with other options: %v; want exists", err)
 	}
-	claimed, err := r.Claim(ctx, first.ID, 0)
+	claimed, err := r.Claim(ctx, first.ID, ClaimRequest{})
 	if err != nil || claimed.Epoch != 1 {
 		t.Fatalf("claim: epoch %d, %v; want 1", claimed.Epoch, err)
 	}
 	if _, err := r.Remove(ctx, first.ID); !errors.Is(err, ballast.ErrInUse) {
 		t.Errorf("removed while claimed: %v; want in use", err)
 	}
-	if claimed, err = r.Claim(ctx, first.ID, 7); err != nil || claimed.Epoch != 8 {
+	if claimed, err = r.Claim(ctx, first.ID, ClaimRequest{Floor: 7}); err != nil || claimed.Epoch != 8 {
 		t.Errorf("claim above what the files saw: epoch %d, %v; want 8", claimed.Epoch, err)
 	}
 	if got, err := r.Release(ctx, first.ID, 1); err != nil || got.Primary == "" {

@@ -3,20 +3,30 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ballast-io/ballast"
 )
 
-// Where things are in etcd.
+// Where things are in etcd. All of it is watched.
 const (
-	volumesPrefix = "/ballast/v1/volumes/" // + id → record
-	namesPrefix   = "/ballast/v1/names/"   // + name → id, of the volumes outside of the trash
+	root           = "/ballast/v1/"
+	volumesPrefix  = root + "volumes/"   // + id → record
+	namesPrefix    = root + "names/"     // + name → id, of the volumes outside of the trash
+	nodesPrefix    = root + "nodes/"     // + name → node
+	sessionsPrefix = root + "sessions/"  // + name of the node → session
+	tokensPrefix   = root + "tokens/"    // + id → what its secret is checked against
+	authorityKey   = root + "authority"  // the certificate authority
+	generationKey  = root + "generation" // the last that a node was given
+	membersKey     = root + "members"    // who holds etcd, so that the others find it
 )
 
-func volumeKey(id ballast.VolumeID) string { return volumesPrefix + string(id) }
-func nameKey(name string) string           { return namesPrefix + name }
+func volumeKey(id ballast.VolumeID) string  { return volumesPrefix + string(id) }
+func nameKey(name string) string            { return namesPrefix + name }
+func nodeKey(node ballast.NodeID) string    { return nodesPrefix + string(node) }
+func sessionKey(node ballast.NodeID) string { return sessionsPrefix + string(node) }
 
 // keyspace is what this package needs of etcd.
 type keyspace interface {
@@ -28,6 +38,9 @@ type keyspace interface {
 	// has its revision (0: is not there). It reports whether it did, and the
 	// revision of the changes. After an error they may have happened or not.
 	swap(ctx context.Context, conditions []item, changes []item) (bool, int64, error)
+	// lend puts a key that goes by itself when ttl is over, provided that it is not there.
+	// It may go a little later, and later by as much again when etcd changes its leader.
+	lend(ctx context.Context, it item, ttl time.Duration) (bool, error)
 	// watch reports every change below prefix after a revision, in order, until
 	// ctx ends or the watch breaks. It always returns an error.
 	watch(ctx context.Context, prefix string, after int64, report func(item)) error
@@ -84,6 +97,20 @@ func (e etcdKeys) swap(ctx context.Context, conditions, changes []item) (bool, i
 		return false, 0, fmt.Errorf("change records: %w", err)
 	}
 	return done.Succeeded, done.Header.Revision, nil
+}
+
+func (e etcdKeys) lend(ctx context.Context, it item, ttl time.Duration) (bool, error) {
+	lease, err := e.client.Grant(ctx, max(1, int64(ttl.Seconds())))
+	if err != nil {
+		return false, fmt.Errorf("change records: %w", err)
+	}
+	done, err := e.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(it.key), "=", 0)).
+		Then(clientv3.OpPut(it.key, string(it.value), clientv3.WithLease(lease.ID))).Commit()
+	if err != nil {
+		return false, fmt.Errorf("change records: %w", err)
+	}
+	return done.Succeeded, nil
 }
 
 func (e etcdKeys) watch(ctx context.Context, prefix string, after int64, report func(item)) error {

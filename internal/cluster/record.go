@@ -31,13 +31,38 @@ type Record struct {
 	Epoch     ballast.Epoch      `json:"epoch"`             // of the latest attach; 0: never attached
 	Primary   ballast.NodeID     `json:"primary,omitempty"` // who holds it; empty: nobody
 	InSync    []ballast.NodeID   `json:"in_sync,omitempty"` // whose copy has every acknowledged write
+	Copies    []ballast.NodeID   `json:"copies,omitempty"`  // who holds a copy or is to hold one; all of InSync among them
+	Forced    []Forced           `json:"forced,omitempty"`  // the last times that a copy was made to count, oldest first
 	Formatted bool               `json:"formatted,omitempty"`
 	RemovedAt time.Time          `json:"removed_at,omitzero"` // set in the trash
 	Purging   bool               `json:"purging,omitempty"`   // its files may be gone: no way back
 	Origin    *Origin            `json:"origin,omitempty"`    // what it was restored from; nil: it began empty
 
+	// Revision is the one of etcd that the record is as of: a later one is higher.
+	// 0: it was never stored, or is from the local view of an earlier run.
+	Revision int64 `json:"-"`
+
 	later map[string]json.RawMessage // fields of a later release (C7)
 }
+
+// Forced is the operator's word that a copy shall count which may lack writes that
+// were acknowledged. Claim fills in what it can know.
+type Forced struct {
+	At     time.Time        `json:"at"`
+	By     string           `json:"by"`               // who said so
+	Node   ballast.NodeID   `json:"node"`             // whose copy it is; of Claim
+	Was    ballast.Epoch    `json:"was"`              // the epoch before; of Claim
+	Epoch  ballast.Epoch    `json:"epoch"`            // that began with it; of Claim
+	Left   []ballast.NodeID `json:"left,omitempty"`   // the in-sync copies that were set aside; of Claim
+	LSN    ballast.LSN      `json:"lsn"`              // where the copy stood
+	Source string           `json:"source,omitempty"` // what the copy is made of, when it is from the archive
+	Reason string           `json:"reason,omitempty"` // why, in the operator's words
+}
+
+const (
+	maxForced = 16 // so many are remembered
+	maxNodes  = 16 // in a list of a record
+)
 
 // Origin is the moment of another volume that a volume began as.
 type Origin struct {
@@ -96,6 +121,7 @@ func decodeRecord(data []byte) (Record, error) {
 		return Record{}, fmt.Errorf("decode volume record: it has format %d, this release reads up to %d: upgrade this node", stored.Version, recordVersion)
 	}
 	r := Record(stored.plainRecord)
+	r.Copies = withNodes(r.Copies, r.InSync...) // a record of before there were several
 	if err := r.check(); err != nil {
 		return Record{}, fmt.Errorf("decode volume record: %w", err)
 	}
@@ -114,25 +140,38 @@ func (r Record) check() error {
 	if r.Origin != nil && !isVolumeID(string(r.Origin.Volume)) {
 		return fmt.Errorf("%q is no volume id", r.Origin.Volume)
 	}
+	if len(r.Copies) > maxNodes || len(r.InSync) > maxNodes || len(r.Forced) > maxForced {
+		return fmt.Errorf("it names more than %d copies, or more than %d that were forced", maxNodes, maxForced)
+	}
 	return r.Spec.Check()
 }
 
 // knownFields are the names that a record of this release can have.
-var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "formatted", "removed_at", "purging", "origin"}
+var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "copies", "forced", "formatted", "removed_at", "purging", "origin"}
 
 func withLaterFields(r Record, data []byte) (Record, error) {
+	var err error
+	r.later, err = laterFields(data, knownFields)
+	if err != nil {
+		return Record{}, fmt.Errorf("decode volume record: %w", err)
+	}
+	return r, nil
+}
+
+// laterFields returns the fields of an object that are not known, or nil (C7).
+func laterFields(data []byte, known []string) (map[string]json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
-		return Record{}, fmt.Errorf("decode volume record: %w", err)
+		return nil, err
 	}
 	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool {
 		// encoding/json takes names in any case.
-		return slices.ContainsFunc(knownFields, func(known string) bool { return bytes.EqualFold([]byte(known), []byte(name)) })
+		return slices.ContainsFunc(known, func(known string) bool { return bytes.EqualFold([]byte(known), []byte(name)) })
 	})
-	if len(fields) > 0 {
-		r.later = fields
+	if len(fields) == 0 {
+		return nil, nil
 	}
-	return r, nil
+	return fields, nil
 }
 
 const idLen = 26

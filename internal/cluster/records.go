@@ -18,14 +18,19 @@ type Config struct {
 	View vfs.FS         // where the local view is kept
 	Node ballast.NodeID // this node
 	Log  *slog.Logger
+
+	// Lease is how long a node that never had a session is waited for before what it
+	// holds may be claimed; 0: [DefaultLease].
+	Lease time.Duration
 }
 
 // Records are the volume records. The methods that look up answer from the
 // local view at once (C5); those that change need etcd, wait a little for it
 // within their context, and fail with [ballast.ErrNotReady] when it is away.
 type Records struct {
-	cfg  Config
-	view *view
+	cfg      Config
+	view     *view
+	sessions *sessions
 
 	mu    sync.Mutex // guards everything below
 	keys  keyspace   // nil while etcd is away
@@ -37,11 +42,18 @@ type Records struct {
 // date and makes changes possible. A stored view that cannot be read is logged
 // and done without.
 func Open(cfg Config) *Records {
-	r := &Records{cfg: cfg, view: newView(), ready: make(chan struct{})}
+	r := newRecords(cfg)
 	if err := r.view.load(cfg.View); err != nil {
 		cfg.Log.Warn("local view of the volume records is unusable; volumes are unknown until etcd is up", "error", err)
 	}
 	return r
+}
+
+func newRecords(cfg Config) *Records {
+	if cfg.Lease <= 0 {
+		cfg.Lease = DefaultLease
+	}
+	return &Records{cfg: cfg, view: newView(), sessions: newSessions(cfg.Lease), ready: make(chan struct{})}
 }
 
 // Ready reports whether changes are possible, and if not, why when that is known.

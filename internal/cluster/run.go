@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/ballast-io/ballast"
 )
 
 // ErrRestart says that the records can be brought back only by starting the
@@ -98,7 +95,7 @@ func (r *Records) sync(ctx context.Context, keys keyspace) error {
 		rev, err := r.syncAll(ctx, keys)
 		if err == nil {
 			r.setKeys(keys, nil)
-			err = keys.watch(ctx, volumesPrefix, rev, r.take)
+			err = keys.watch(ctx, root, rev, r.take)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -110,41 +107,6 @@ func (r *Records) sync(ctx context.Context, keys keyspace) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// syncAll reads every record. One that cannot be read, as a later release may
-// write it, leaves the whole incomplete: its volume must not be declared
-// unknown (C4).
-func (r *Records) syncAll(ctx context.Context, keys keyspace) (int64, error) {
-	items, rev, err := keys.list(ctx, volumesPrefix)
-	if err != nil {
-		return 0, err
-	}
-	var all []versioned
-	for _, it := range items {
-		rec, err := decodeRecord(it.value)
-		if err != nil {
-			r.cfg.Log.Warn("a volume record is unreadable; no volume is taken for unknown as long as it is", "key", it.key, "error", err)
-			continue
-		}
-		all = append(all, versioned{rec, it.rev})
-	}
-	r.view.replace(all, rev, len(all) == len(items))
-	return rev, nil
-}
-
-// take takes in one change.
-func (r *Records) take(changed item) {
-	if changed.value == nil {
-		r.view.purge(ballast.VolumeID(strings.TrimPrefix(changed.key, volumesPrefix)))
-		return
-	}
-	rec, err := decodeRecord(changed.value)
-	if err != nil {
-		r.cfg.Log.Warn("a changed volume record is unreadable; the volume is served as it was", "key", changed.key, "error", err)
-		return
-	}
-	r.view.put(rec, changed.rev)
 }
 
 // persist writes the view after changes, and once more before it ends. A write

@@ -32,6 +32,9 @@ type view struct {
 	names    map[string]ballast.VolumeID   // of the volumes outside of the trash (C2)
 	purged   map[ballast.VolumeID]struct{} // ids never come back: a late event must not revive one
 	complete bool                          // everything that exists is here (C4)
+	nodes    map[ballast.NodeID]Node
+	members  []Member // who holds etcd, as was last said
+	feeds    map[*Feed]struct{}
 }
 
 // versioned is a record and the revision of etcd that it is from.
@@ -46,6 +49,8 @@ func newView() *view {
 		records: map[ballast.VolumeID]versioned{},
 		names:   map[string]ballast.VolumeID{},
 		purged:  map[ballast.VolumeID]struct{}{},
+		nodes:   map[ballast.NodeID]Node{},
+		feeds:   map[*Feed]struct{}{},
 	}
 }
 
@@ -98,9 +103,10 @@ func (v *view) put(r Record, rev int64) {
 	if _, purged := v.purged[r.ID]; purged || known && old.rev >= rev {
 		return
 	}
+	r.Revision = rev
 	v.records[r.ID] = versioned{r, rev}
 	v.renameLocked(old.Record, r)
-	v.signal()
+	v.signalLocked(change{volume: r.ID})
 }
 
 // renameLocked keeps names true to one record that changed.
@@ -122,7 +128,7 @@ func (v *view) purge(id ballast.VolumeID) {
 		if v.names[r.Name] == id {
 			delete(v.names, r.Name)
 		}
-		v.signal()
+		v.signalLocked(change{volume: id})
 	}
 }
 
@@ -133,6 +139,7 @@ func (v *view) replace(all []versioned, rev int64, complete bool) {
 	defer v.mu.Unlock()
 	records := map[ballast.VolumeID]versioned{}
 	for _, r := range all {
+		r.Revision = r.rev
 		records[r.ID] = r
 	}
 	for id, r := range v.records {
@@ -143,7 +150,7 @@ func (v *view) replace(all []versioned, rev int64, complete bool) {
 	maps.DeleteFunc(records, func(id ballast.VolumeID, _ versioned) bool { _, purged := v.purged[id]; return purged })
 	v.records, v.complete = records, complete
 	v.nameAllLocked()
-	v.signal()
+	v.signalLocked(change{all: true})
 }
 
 func (v *view) nameAllLocked() {
@@ -155,7 +162,11 @@ func (v *view) nameAllLocked() {
 	}
 }
 
-func (v *view) signal() {
+// signalLocked has a change written, and tells of it.
+func (v *view) signalLocked(c change) {
+	for f := range v.feeds {
+		f.note(c)
+	}
 	select {
 	case v.changed <- struct{}{}:
 	default: // it will be written with the change that waits already

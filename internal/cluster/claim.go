@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ballast-io/ballast"
+)
+
+// ClaimRequest is how a node wants to become a volume's one writer. At most one of
+// Hollow, Empty and Force is set; none of them: the node's own copy is in sync.
+type ClaimRequest struct {
+	Floor  ballast.Epoch // the highest epoch that the node's own files of the volume have seen
+	Hollow bool          // what it has counts for nothing: the content comes from an in-sync copy on another node
+	Empty  bool          // it begins empty, as a scratch volume does, and a cache whose node is gone
+	Force  *Forced       // the operator's word that its copy counts; Claim fills in the rest
+
+	// Over are the nodes whose session is over. [Records.Claim] finds them out itself,
+	// and makes its transaction depend on it.
+	Over []ballast.NodeID
+}
+
+// HeldError reports that another node holds the volume. It is a [ballast.ErrInUse].
+type HeldError struct {
+	Volume string         // its name
+	Node   ballast.NodeID // who holds it
+	Wait   time.Duration  // until the node's session is over unless it is renewed; 0: not known
+}
+
+func (e *HeldError) Error() string {
+	if e.Wait <= 0 {
+		return fmt.Sprintf("volume %q is held by node %s", e.Volume, e.Node)
+	}
+	return fmt.Sprintf("volume %q is held by node %s; unless that node shows up it can be taken over in %s", e.Volume, e.Node, e.Wait.Round(100*time.Millisecond))
+}
+
+// Is reports whether target is [ballast.ErrInUse].
+func (e *HeldError) Is(target error) bool { return target == ballast.ErrInUse }
+
+// DecideClaim makes node the one writer of a volume, under an epoch above every
+// earlier one (C3). Nobody else holds it then, or did whose session is over (C8).
+// Copies of nodes that are over no longer count, as long as enough others are left (C9).
+func DecideClaim(r Record, node ballast.NodeID, req ClaimRequest) (Record, error) {
+	if r.InTrash() {
+		return r, notFound(r.Name)
+	}
+	over := func(n ballast.NodeID) bool { return n != node && slices.Contains(req.Over, n) }
+	if r.Primary != "" && r.Primary != node && !over(r.Primary) {
+		return r, &HeldError{Volume: r.Name, Node: r.Primary}
+	}
+	next, err := claimCopies(r, node, req, over)
+	if err != nil {
+		return r, err
+	}
+	next.Epoch = max(r.Epoch, req.Floor) + 1
+	next.Primary = node
+	next.Copies = withNodes(next.Copies, node)
+	return next, nil
+}
+
+// claimCopies decides which copies count from the claim on.
+func claimCopies(r Record, node ballast.NodeID, req ClaimRequest, over func(ballast.NodeID) bool) (Record, error) {
+	switch {
+	case req.Force != nil:
+		return forceCopy(r, node, req), nil
+	case req.Empty:
+		return beginEmpty(r, node, over)
+	case req.Hollow:
+		return beginHollow(r, node, over)
+	case len(r.InSync) == 0: // the first attach
+		r.InSync = []ballast.NodeID{node}
+		return r, nil
+	case !slices.Contains(r.InSync, node):
+		return r, fmt.Errorf("volume %q: the copy on node %s may lack writes that were acknowledged; %s have them all: %w", r.Name, node, nodeList(r.InSync), ballast.ErrNoCopy)
+	}
+	r.InSync = withoutOver(r.InSync, over, r.Spec.CopiesNeeded())
+	return r, nil
+}
+
+// beginHollow lets node lead without a copy of its own: what it acknowledges is on
+// the in-sync copies, so one must be there that answers.
+func beginHollow(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (Record, error) {
+	others := withoutNode(r.InSync, node)
+	if !slices.ContainsFunc(others, func(n ballast.NodeID) bool { return !over(n) }) {
+		return r, fmt.Errorf("volume %q: every acknowledged write is on %s only, and no such node can be reached; start one of these nodes: %w", r.Name, nodeList(r.InSync), ballast.ErrNoCopy)
+	}
+	r.InSync = withoutOver(others, over, r.Spec.CopiesNeeded())
+	return r, nil
+}
+
+// beginEmpty forgets what a volume holds, where its class says that this may be.
+func beginEmpty(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (Record, error) {
+	kept := func(n ballast.NodeID) bool { return !over(n) }
+	switch r.Spec.Class {
+	case ballast.Scratch:
+	case ballast.Cache:
+		if slices.ContainsFunc(r.InSync, kept) {
+			return r, fmt.Errorf("volume %q: its content is on node %s, which is there; attach it from there: %w", r.Name, nodeList(r.InSync), ballast.ErrInvalid)
+		}
+	case ballast.Clustered, ballast.Primary:
+		return r, fmt.Errorf("volume %q: class %s never begins empty over what it held: %w", r.Name, r.Spec.Class, ballast.ErrNoCopy)
+	}
+	r.InSync, r.Copies = []ballast.NodeID{node}, []ballast.NodeID{node}
+	r.Formatted = false
+	return r, nil
+}
+
+func forceCopy(r Record, node ballast.NodeID, req ClaimRequest) Record {
+	f := *req.Force
+	f.Node, f.Was, f.Epoch, f.Left = node, r.Epoch, max(r.Epoch, req.Floor)+1, withoutNode(r.InSync, node)
+	r.Forced = append(slices.Clone(r.Forced), f)
+	r.Forced = r.Forced[max(0, len(r.Forced)-maxForced):]
+	r.InSync = []ballast.NodeID{node}
+	return r
+}
+
+// DecideRelease ends the hold that epoch stands for. One that has ended, or
+// was followed by another, is left alone: [ErrUnchanged].
+func DecideRelease(r Record, node ballast.NodeID, epoch ballast.Epoch) (Record, error) {
+	if r.Primary != node || r.Epoch != epoch {
+		return r, ErrUnchanged
+	}
+	r.Primary = ""
+	return r, nil
+}
+
+// withNodes returns nodes and more, each once. It changes neither.
+func withNodes(nodes []ballast.NodeID, more ...ballast.NodeID) []ballast.NodeID {
+	for _, n := range more {
+		if !slices.Contains(nodes, n) {
+			nodes = append(slices.Clip(nodes), n)
+		}
+	}
+	return nodes
+}
+
+// withoutNode returns nodes other than node. It changes nothing in place.
+func withoutNode(nodes []ballast.NodeID, node ballast.NodeID) []ballast.NodeID {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n ballast.NodeID) bool { return n == node })
+}
+
+// withoutOver takes out nodes that are over, as long as so many are left.
+func withoutOver(nodes []ballast.NodeID, over func(ballast.NodeID) bool, least int) []ballast.NodeID {
+	left := len(nodes)
+	return slices.DeleteFunc(slices.Clone(nodes), func(n ballast.NodeID) bool {
+		gone := over(n) && left > least
+		if gone {
+			left--
+		}
+		return gone
+	})
+}
+
+func nodeList(nodes []ballast.NodeID) string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = string(n)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
+)
+
+// DecideChange changes the in-sync set as the leader of an epoch asks. It is
+// [ballast.ErrInUse] when that epoch is over, and [ballast.ErrTooFewCopies] when too
+// few would be left (C9).
+func DecideChange(r Record, c replica.Change) (Record, error) {
+	if r.Primary == "" || r.Epoch != c.Epoch {
+		return r, fmt.Errorf("volume %q: %v is over, the record is at %v: %w", r.Name, c.Epoch, r.Epoch, ballast.ErrInUse)
+	}
+	switch {
+	case (c.Add == "") == (c.Remove == ""):
+		return r, fmt.Errorf("volume %q: a change adds one copy or removes one: %w", r.Name, ballast.ErrInvalid)
+	case c.Add != "":
+		return addInSync(r, c.Add)
+	case c.Remove == r.Primary:
+		return r, fmt.Errorf("volume %q: the copy of the primary, node %s, counts as long as it leads: %w", r.Name, c.Remove, ballast.ErrInvalid)
+	}
+	return removeInSync(r, c.Remove)
+}
+
+func addInSync(r Record, node ballast.NodeID) (Record, error) {
+	if slices.Contains(r.InSync, node) {
+		return r, ErrUnchanged
+	}
+	if !slices.Contains(r.Copies, node) {
+		return r, fmt.Errorf("volume %q: there is to be no copy on node %s: %w", r.Name, node, ballast.ErrInvalid)
+	}
+	r.InSync = withNodes(r.InSync, node)
+	return r, nil
+}
+
+func removeInSync(r Record, node ballast.NodeID) (Record, error) {
+	if !slices.Contains(r.InSync, node) {
+		return r, ErrUnchanged
+	}
+	if len(r.InSync)-1 < r.Spec.CopiesNeeded() {
+		return r, fmt.Errorf("volume %q: without the copy on node %s fewer than %d would be in sync: %w", r.Name, node, r.Spec.CopiesNeeded(), ballast.ErrTooFewCopies)
+	}
+	r.InSync = withoutNode(r.InSync, node)
+	return r, nil
+}
+
+// CopiesChange is which copies there are to be, as placement decides: one of the
+// two is set.
+type CopiesChange struct {
+	Add  ballast.NodeID // is to hold a copy; it counts once its leader has added it
+	Drop ballast.NodeID // is to hold none any more
+}
+
+// DecideCopies changes which nodes hold a copy. One that counts may go when enough
+// others count (C9): its leader requires it until it has read so, which is safe. The
+// primary's stays.
+func DecideCopies(r Record, c CopiesChange) (Record, error) {
+	if r.InTrash() {
+		return r, notFound(r.Name)
+	}
+	switch {
+	case (c.Add == "") == (c.Drop == ""):
+		return r, fmt.Errorf("volume %q: a change adds one copy or drops one: %w", r.Name, ballast.ErrInvalid)
+	case c.Add != "":
+		return addCopy(r, c.Add)
+	}
+	return dropCopy(r, c.Drop)
+}
+
+func addCopy(r Record, node ballast.NodeID) (Record, error) {
+	if slices.Contains(r.Copies, node) {
+		return r, ErrUnchanged
+	}
+	if len(r.Copies) >= maxNodes {
+		return r, fmt.Errorf("volume %q: there are %d copies already: %w", r.Name, len(r.Copies), ballast.ErrInvalid)
+	}
+	r.Copies = withNodes(r.Copies, node)
+	return r, nil
+}
+
+func dropCopy(r Record, node ballast.NodeID) (Record, error) {
+	if !slices.Contains(r.Copies, node) {
+		return r, ErrUnchanged
+	}
+	if node == r.Primary {
+		return r, fmt.Errorf("volume %q: node %s holds it; move or detach it first: %w", r.Name, node, ballast.ErrInUse)
+	}
+	next, err := removeInSync(r, node)
+	if err != nil && next.counts(node) {
+		return r, err
+	}
+	next.Copies = withoutNode(r.Copies, node)
+	return next, nil
+}
+
+func (r Record) counts(node ballast.NodeID) bool { return slices.Contains(r.InSync, node) }
