@@ -34,7 +34,7 @@ func (v *Volume) round(pause pauser) error {
 	if g == nil {
 		return nil
 	}
-	if err := v.Flush(); err != nil && !seeded(foldUncommitted) {
+	if err := v.commitTo(g.last); err != nil && !seeded(foldUncommitted) {
 		return err
 	}
 	if err := v.cover(g); err != nil {
@@ -55,18 +55,47 @@ func (v *Volume) round(pause pauser) error {
 	return nil
 }
 
+// commitOldest waits for the other copies before a round does, which would hold up
+// whoever else needs the image.
+func (v *Volume) commitOldest() error {
+	if v.opts.Shipper == nil {
+		return nil
+	}
+	if g := v.oldest(); g != nil {
+		return v.commitTo(g.last)
+	}
+	return nil
+}
+
 // oldest returns the generation to fold next, nil when all is folded. The
 // active one is set aside when no other is left.
 func (v *Volume) oldest() *generation {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.frozen) == 0 && !v.active.isEmpty() {
-		v.freeze(v.log.tailPosition())
-	}
-	if len(v.frozen) == 0 {
+	if !v.foldable() {
 		return nil
 	}
+	if len(v.frozen) == 0 {
+		v.freeze(v.log.tailPosition())
+	}
 	return v.frozen[0]
+}
+
+// foldable reports whether there is something to fold. A copy that follows can only wait
+// to be told that more is committed (R5). The caller holds mu.
+func (v *Volume) foldable() bool {
+	next := v.active
+	if len(v.frozen) > 0 {
+		next = v.frozen[0]
+	}
+	return !next.isEmpty() && (!v.following || next.last <= v.committed || seeded(foldBeyondCommitted))
+}
+
+// freezeIfAny is freeze, unless there is nothing to set aside. The caller holds mu.
+func (v *Volume) freezeIfAny() {
+	if !v.active.isEmpty() {
+		v.freeze(v.log.tailPosition())
+	}
 }
 
 // freeze sets the active generation aside. All records from now on stand at end

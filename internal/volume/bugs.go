@@ -17,5 +17,11 @@ const (
 	ignoreImageSync       bug = "ignore-image-sync"       // applied moves although the image's sync failed
 	foldUncommitted       bug = "fold-uncommitted"        // the image is written before the log is durable
 	presentBeforeSync     bug = "present-before-sync"     // a chunk that was fetched is taken for durable
+	skipReplicas          bug = "skip-replicas"           // a flush that does not wait for the other copies
+	commitRecovered       bug = "commit-recovered"        // what an opening found is folded before the other copies have it
+	acceptLowerEpoch      bug = "accept-lower-epoch"      // a copy follows the leader before
+	forgetEpoch           bug = "forget-epoch"            // a promise that a power cut takes away
+	foldBeyondCommitted   bug = "fold-beyond-committed"   // a copy's image has what its next leader cuts
+	skipFollowerSync      bug = "skip-follower-sync"      // a copy acknowledges what it did not sync
 	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites
 )

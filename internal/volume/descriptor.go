@@ -26,7 +26,10 @@ type descriptor struct {
 	Salt    uint64           `json:"salt,string"`
 	Applied ballast.LSN      `json:"applied"` // every record up to it is in the image
 	Durable ballast.LSN      `json:"durable"` // the log holds at least this
-	History history          `json:"history,omitempty"`
+	History Lineage          `json:"history,omitempty"`
+	// From here on: version 2.
+	Promised   ballast.Epoch `json:"promised,omitempty"`   // nothing of a lower epoch is taken (R4), though no record carries it
+	Incomplete bool          `json:"incomplete,omitempty"` // the image is no volume yet
 }
 
 // envelope is the file: the descriptor's bytes and their checksum.
@@ -35,16 +38,23 @@ type envelope struct {
 	Volume json.RawMessage `json:"volume"`
 }
 
-// epoch is the highest epoch the volume was opened under, 0 if never.
-func (d *descriptor) epoch() ballast.Epoch {
-	if len(d.History) == 0 {
-		return 0
+// epoch is the highest epoch the volume was opened under, or that was promised to
+// a leader; 0 if there was none.
+func (d *descriptor) epoch() ballast.Epoch { return max(d.History.Epoch(), d.Promised) }
+
+// version is the first one that has what the descriptor says: a release that knows
+// less goes on reading volumes that need no more.
+func (d *descriptor) version() int {
+	if d.Promised != 0 || d.Incomplete {
+		return 2
 	}
-	return d.History[len(d.History)-1].Epoch
+	return 1
 }
 
 func (d *descriptor) encode() ([]byte, error) {
-	body, err := json.Marshal(d)
+	versioned := *d
+	versioned.Format = d.version()
+	body, err := json.Marshal(versioned)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +77,8 @@ func decodeDescriptor(b []byte) (*descriptor, error) {
 	if err := json.Unmarshal(e.Volume, &version); err != nil {
 		return nil, err
 	}
-	if version.Format != FormatVersion {
-		return nil, fmt.Errorf("format version %d; this Ballast reads version %d", version.Format, FormatVersion)
+	if version.Format < 1 || version.Format > FormatVersion {
+		return nil, fmt.Errorf("format version %d; this Ballast reads versions 1 to %d", version.Format, FormatVersion)
 	}
 	d := new(descriptor)
 	if err := strict(e.Volume, d); err != nil {
@@ -85,6 +95,8 @@ func (d *descriptor) validate() error {
 		return fmt.Errorf("segment size %d", d.Segment)
 	case d.Applied > d.Durable:
 		return fmt.Errorf("applied LSN %d beyond durable LSN %d", d.Applied, d.Durable)
+	case d.Format < d.version():
+		return fmt.Errorf("version %d cannot say this", d.Format)
 	case !d.History.valid():
 		return errors.New("epochs out of order")
 	}

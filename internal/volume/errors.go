@@ -13,6 +13,10 @@ var (
 	// ErrStaleEpoch reports an attempt to open a volume under an epoch that is
 	// not higher than its last one: somebody else has been, or is, its writer.
 	ErrStaleEpoch = errors.New("epoch is not higher than the volume's")
+	// ErrGap reports a batch that does not begin with the record after the last one.
+	ErrGap = errors.New("records are missing in between")
+	// ErrDiverged reports a copy that has folded what its leader does not have.
+	ErrDiverged = errors.New("the copy's history is another one")
 	// ErrRange reports an access that is not aligned to blocks, or outside of the volume.
 	ErrRange = errors.New("not aligned to 4096 bytes or outside of the volume")
 )

@@ -7,11 +7,13 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// FormatVersion is the version of the on-disk format that this package writes.
-// It reads every version from 1 on.
-const FormatVersion = 1
+// FormatVersion is the newest version of the on-disk format. This package reads
+// every version from 1 on, and writes the oldest that can say what there is to say.
+const FormatVersion = 2
 
 const (
+	segmentVersion = 1
+
 	blockSize = ballast.BlockSize
 
 	segmentMagic = 0x4c425347 // "GSBL" as bytes: a segment's first block
@@ -102,7 +104,7 @@ func isSealed(block []byte, magic uint32, salt uint64, pos position) bool {
 
 func (h segmentHeader) encode(block []byte, salt uint64) {
 	clear(block[:blockSize])
-	binary.LittleEndian.PutUint32(block[8:], FormatVersion)
+	binary.LittleEndian.PutUint32(block[8:], segmentVersion)
 	binary.LittleEndian.PutUint64(block[16:], h.seq)
 	binary.LittleEndian.PutUint64(block[24:], uint64(h.first))
 	binary.LittleEndian.PutUint64(block[32:], uint64(h.epoch))
@@ -111,7 +113,7 @@ func (h segmentHeader) encode(block []byte, salt uint64) {
 
 // decodeSegmentHeader reports false for a block that is no segment's first.
 func decodeSegmentHeader(block []byte, salt uint64) (h segmentHeader, ok bool) {
-	if !isSealed(block, segmentMagic, salt, 0) || binary.LittleEndian.Uint32(block[8:]) != FormatVersion {
+	if !isSealed(block, segmentMagic, salt, 0) || binary.LittleEndian.Uint32(block[8:]) != segmentVersion {
 		return h, false
 	}
 	h.seq = binary.LittleEndian.Uint64(block[16:])

@@ -79,7 +79,7 @@ func FuzzSegmentHeader(f *testing.F) {
 
 func FuzzDescriptor(f *testing.F) {
 	d := small
-	d.History = history{{1, 1}, {4, 90}}
+	d.History = Lineage{{1, 1}, {4, 90}}
 	good, err := d.encode()
 	if err != nil {
 		f.Fatal(err)
@@ -111,8 +111,8 @@ func FuzzChunkPage(f *testing.F) {
 	})
 }
 
-func TestHistory(t *testing.T) {
-	h := history{{2, 1}, {5, 10}, {6, 20}}
+func TestLineage(t *testing.T) {
+	h := Lineage{{2, 1}, {5, 10}, {6, 20}}
 	for _, tt := range []struct {
 		lsn  ballast.LSN
 		want ballast.Epoch
@@ -121,8 +121,18 @@ func TestHistory(t *testing.T) {
 			t.Errorf("epochAt(%d) = %v; want %v", tt.lsn, got, tt.want)
 		}
 	}
-	if got := h.begin(9, 20, 10); len(got) != 2 || got[0] != (reign{5, 10}) || got[1] != (reign{9, 20}) {
-		t.Errorf("begin = %v; want what records from 10 on need, and no reign without a record", got)
+	if got := h.Next(9, 20); len(got) != 3 || got[1] != (Reign{5, 10}) || got[2] != (Reign{9, 20}) {
+		t.Errorf("Next = %v; want no reign without a record", got)
+	}
+	var long Lineage
+	for n := range 2 * keptReigns {
+		long = append(long, Reign{ballast.Epoch(n + 1), ballast.LSN(10*n + 1)})
+	}
+	if got := long.trim(400); len(got) != len(long)-40+1 || got[0] != long[40-1] {
+		t.Errorf("trim = %d reigns from %v on; want what records from 400 on need", len(got), got[0])
+	}
+	if got := long.trim(10000); len(got) != keptReigns {
+		t.Errorf("trim = %d reigns; want the last %d", len(got), keptReigns)
 	}
 }
 

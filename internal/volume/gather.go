@@ -47,7 +47,7 @@ func (g *gather) full() bool {
 }
 
 // add adds a record, and ends the group when it is a point.
-func (g *gather) add(r record, data []byte) {
+func (g *gather) add(_ *batchHeader, r record, data []byte) {
 	if g.last == 0 {
 		g.blocks = newGeneration(r.lsn)
 	}

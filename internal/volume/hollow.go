@@ -34,7 +34,7 @@ func CreateHollow(fsys vfs.FS, dir string, h Hollow) error {
 func createHollow(fsys vfs.FS, dir string, d *descriptor, h Hollow) error {
 	d.Applied, d.Durable = h.LSN, h.LSN
 	if h.Epoch > 0 {
-		d.History = history{{h.Epoch, max(h.LSN, 1)}}
+		d.History = Lineage{{h.Epoch, max(h.LSN, 1)}}
 	}
 	return create(fsys, dir, d, func(c *chunks) { c.hollow(h) })
 }

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/ballast-io/ballast"
 )
@@ -32,6 +33,11 @@ type log struct {
 	last    ballast.LSN // appended
 	durable ballast.LSN // on stable storage
 	dirty   *segment    // written to since its last sync
+	history Lineage     // of the records
+	turns   int         // how often the history became another one
+
+	syncing sync.Mutex // held by who syncs a segment
+	failed  error      // the first failure of that; guarded by syncing
 
 	queue // what only the archive needs
 }
@@ -200,13 +206,27 @@ func (l *log) sync() error {
 	if l.dirty == nil || seeded(skipLogSync) {
 		return nil
 	}
-	err := l.dirty.file.Sync()
-	if err != nil && seeded(retryFailedSync) {
-		err = l.dirty.file.Sync()
-	}
-	if err != nil {
-		return fmt.Errorf("sync log: %w", err)
+	if err := l.syncSegment(l.dirty); err != nil {
+		return err
 	}
 	l.dirty = nil
 	return nil
+}
+
+// syncSegment makes a segment durable. Of two syncs at a time the kernel would tell a
+// failure to one only; here the other one fails as well (V6).
+func (l *log) syncSegment(s *segment) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	if l.failed != nil {
+		return l.failed
+	}
+	err := s.file.Sync()
+	if err != nil && seeded(retryFailedSync) {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		l.failed = fmt.Errorf("sync log: %w", err)
+	}
+	return l.failed
 }

@@ -17,28 +17,49 @@ import (
 // [*CorruptError] and changes nothing. The caller must Close the result, and
 // should run [Volume.Run].
 func Open(fsys vfs.FS, dir string, opts Options) (_ *Volume, err error) {
-	v := &Volume{fsys: fsys, dir: dir, opts: opts.withDefaults(), foldNeeded: make(chan struct{}, 1), segmentNeeded: make(chan struct{}, 1)}
+	v := newVolume(fsys, dir, opts)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open volume in %s: %w", dir, errors.Join(err, v.abandon()))
 		}
 	}()
-	if v.desc, err = loadDescriptor(fsys, dir); err != nil {
-		return nil, err
-	}
-	if opts.Epoch <= v.desc.epoch() {
-		return nil, fmt.Errorf("%w: it was opened under %v, not below %v again", ErrStaleEpoch, v.desc.epoch(), opts.Epoch)
-	}
-	v.id, v.size, v.segmentSize, v.applied = v.desc.ID, v.desc.Size, v.desc.Segment, v.desc.Applied
-	if err := v.openFiles(); err != nil {
-		return nil, err
-	}
-	v.snapshots.spilled.limit = v.opts.SpillLimit
-	removeSpills(fsys, dir)
-	if err := v.recover(); err != nil {
+	if err := v.openCopy(); err != nil {
 		return nil, err
 	}
 	return v, v.begin()
+}
+
+// openCopy reads what is on disk, and brings it in order.
+func (v *Volume) openCopy() (err error) {
+	if v.desc, err = loadDescriptor(v.fsys, v.dir); err != nil {
+		return err
+	}
+	if err := v.mayOpen(); err != nil {
+		return err
+	}
+	v.id, v.size, v.segmentSize, v.applied = v.desc.ID, v.desc.Size, v.desc.Segment, v.desc.Applied
+	v.promised, v.incomplete = v.desc.Promised, v.desc.Incomplete
+	if err := v.openFiles(); err != nil {
+		return err
+	}
+	v.snapshots.spilled.limit = v.opts.SpillLimit
+	removeSpills(v.fsys, v.dir)
+	if err := v.recover(); err != nil {
+		return err
+	}
+	return v.syncUsed()
+}
+
+func (v *Volume) mayOpen() error {
+	switch {
+	case v.following:
+		return nil // it says with every leader what it takes from it
+	case v.desc.Incomplete:
+		return fmt.Errorf("%w: this copy was never complete; open another one", ballast.ErrNotReady)
+	case v.opts.Epoch <= v.desc.epoch():
+		return fmt.Errorf("%w: it was opened under %v, not below %v again", ErrStaleEpoch, v.desc.epoch(), v.opts.Epoch)
+	}
+	return nil
 }
 
 func (v *Volume) openFiles() (err error) {
@@ -68,12 +89,21 @@ func (v *Volume) recover() error {
 	if err != nil {
 		return err
 	}
-	v.log = log{salt: v.desc.Salt, epoch: v.opts.Epoch, free: segs, queue: queue{capacity: v.opts.Queue}}
+	v.log = log{salt: v.desc.Salt, epoch: v.opts.Epoch, free: segs, queue: newQueue(v.opts.Queue)}
 	v.active = newGeneration(v.applied + 1)
+	return v.readLogOf(segs)
+}
+
+// readLogOf reads the log in segs into the index, and goes on with it.
+func (v *Volume) readLogOf(segs []*segment) error {
 	r := &recovery{desc: v.desc, visit: func(_ *batchHeader, rec record) {
-		if rec.lsn > v.applied {
-			v.index(rec)
+		if rec.lsn <= v.applied {
+			return
 		}
+		if v.following && v.desc.History.reignAt(rec.lsn).From == rec.lsn && !v.active.isEmpty() {
+			v.freeze(rec.pos) // as turnTo does
+		}
+		v.index(rec)
 	}}
 	if err := r.read(segs); err != nil {
 		return err
@@ -98,7 +128,36 @@ func (v *Volume) adopt(r *recovery, segs []*segment) error {
 		}
 	}
 	l.trim()
-	return errors.Join(v.removeUnfinished(), v.wipeFree())
+	return errors.Join(v.removeUnfinished(), v.wipeFree(), v.wipeBehind(r))
+}
+
+// wipeBehind takes away the headers of batches that stand behind the log's end. They
+// are void, but a later lineage may have their epoch again: then what they claim to
+// have been durable before them must not count.
+func (v *Volume) wipeBehind(r *recovery) error {
+	if len(r.segs) == 0 {
+		return nil
+	}
+	last, wiped := v.log.current(), false
+	if err := r.load(last); err != nil {
+		return err
+	}
+	for off := v.log.next; off < last.blocks; off++ {
+		if _, ok := decodeBatchHeader(r.buf[off*blockSize:], v.log.salt, last.at(off)); !ok {
+			continue
+		}
+		if _, err := last.file.WriteAt(make([]byte, blockSize), int64(off)*blockSize); err != nil {
+			return fmt.Errorf("wipe log behind its end: %w", err)
+		}
+		wiped = true
+	}
+	if !wiped {
+		return nil
+	}
+	if err := last.file.Sync(); err != nil {
+		return fmt.Errorf("wipe log behind its end: %w", err)
+	}
+	return nil
 }
 
 // wipeFree takes its header from every segment that is not kept. One that
@@ -143,9 +202,8 @@ func segmentNumber(name string) int {
 	return n
 }
 
-// begin makes what was recovered durable, and the epoch the volume's own,
-// before the first record can carry it.
-func (v *Volume) begin() error {
+// syncUsed makes what was recovered durable.
+func (v *Volume) syncUsed() error {
 	for _, s := range v.log.used {
 		// What was read may have come from the page cache of a machine that did
 		// not fail, and not from its disk.
@@ -153,27 +211,53 @@ func (v *Volume) begin() error {
 			return fmt.Errorf("sync log: %w", err)
 		}
 	}
-	v.log.durable, v.committed = v.log.last, v.log.last
-	oldest := max(v.applied, 1) // whose epoch a snapshot may ask for
+	v.log.durable, v.log.history = v.log.last, v.desc.History
+	return nil
+}
+
+// oldestNeeded is the oldest record whose epoch may be asked for. The caller holds applying.
+func (v *Volume) oldestNeeded() ballast.LSN {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	oldest := max(v.applied, 1) // by a snapshot
 	if len(v.log.used) > 0 {
 		oldest = min(oldest, v.log.used[0].first) // recovery reads whole segments
 	}
 	if len(v.log.held) > 0 {
 		oldest = min(oldest, v.log.held[0].first)
 	}
+	return oldest
+}
+
+// begin makes the epoch the volume's own, before the first record can carry it.
+func (v *Volume) begin() error {
+	oldest := v.oldestNeeded()
 	err := v.storeDescriptor(func(d *descriptor) {
-		d.History = d.History.begin(v.opts.Epoch, v.log.last+1, oldest)
+		d.History, d.Promised = d.History.Next(v.opts.Epoch, v.log.last+1).trim(oldest), 0
 	})
 	if err != nil {
 		return err
 	}
-	v.log.history = v.desc.History
+	v.log.history, v.promised = v.desc.History, 0
+	v.commitFound()
 	if v.log.last > 0 {
 		v.log.points.note(point{lsn: v.log.last, time: v.opts.Now(), size: v.size, end: v.log.end(), opened: true})
 	}
 	v.opts.Log.Info("volume opened", "volume", v.id, "epoch", uint64(v.opts.Epoch),
 		"last_lsn", uint64(v.log.last), "applied_lsn", uint64(v.applied))
 	return nil
+}
+
+// commitFound says of what recovery found how far it is committed: all of it when this
+// node is alone, else what is in the image, until the other copies have the rest.
+func (v *Volume) commitFound() {
+	if v.opts.Shipper == nil || seeded(commitRecovered) {
+		v.committed = v.log.last
+		return
+	}
+	v.committed = v.applied
+	v.opts.Shipper.Flush(v.log.last)
+	v.opts.Shipper.Durable(v.log.last)
 }
 
 // abandon releases what a failed Open has opened so far.

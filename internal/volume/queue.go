@@ -14,16 +14,24 @@ var ErrRecycled = errors.New("the log no longer holds these records")
 // segments that are held.
 const maxReigns = 1024
 
-// queue is the part of the log that only the archive still needs: segments
-// that are applied and not archived. Nobody waits for it: what there is no room
+// ArchiveReader is the name of the archive among those who read the log. It is one of them
+// from the opening on, and has read nothing until it says so.
+const ArchiveReader = "archive"
+
+// queue is the part of the log that only its readers still need: segments that are
+// applied, and not read by each of them. Nobody waits for it: what there is no room
 // for goes, the oldest first. It is guarded by [Volume.mu].
 type queue struct {
-	held     []*segment // in the order of the log; before those that apply needs
-	capacity int64      // bytes
+	held     []*segment             // in the order of the log; before those that apply needs
+	capacity int64                  // bytes
+	readers  map[string]ballast.LSN // what each of them has read; others read nothing that is held
 	archived ballast.LSN
 	done     position // where the log ended at the newest flush that is archived
-	history  history  // constant once the volume is open
 	points   points
+}
+
+func newQueue(capacity int64) queue {
+	return queue{capacity: capacity, readers: map[string]ballast.LSN{ArchiveReader: 0}}
 }
 
 // hold puts a segment that apply has done with at the queue's end.
@@ -32,11 +40,21 @@ func (l *log) hold(s *segment) {
 	l.trim()
 }
 
-// trim lets go of what is archived, and of what there is no room for (V4).
+// trim lets go of what everybody has read, and of what there is no room for (V4).
 func (l *log) trim() {
-	for len(l.held) > 0 && (l.queueBytes() > l.capacity || l.endOfHeld() <= l.archived) {
+	read := l.readByAll()
+	for len(l.held) > 0 && (l.queueBytes() > l.capacity || l.endOfHeld() <= read) {
 		l.recycle()
 	}
+}
+
+// readByAll is the last record that every reader has read.
+func (l *log) readByAll() ballast.LSN {
+	all := ^ballast.LSN(0)
+	for _, read := range l.readers {
+		all = min(all, read)
+	}
+	return all
 }
 
 // recycle makes the oldest segment of the queue ready for use.
@@ -75,7 +93,7 @@ func (l *log) queueBytes() (n int64) {
 // heldBefore returns those of segs, in order, that held the log before the
 // segment from: what an earlier opening kept, or let go and did not use anew.
 // Only a read can tell whether they hold all they should; see [walk].
-func heldBefore(from *segment, segs []*segment, h history) []*segment {
+func heldBefore(from *segment, segs []*segment, h Lineage) []*segment {
 	var held []*segment
 	for _, s := range inOrder(segs) {
 		if s.seq >= from.seq {
@@ -95,6 +113,23 @@ func heldBefore(from *segment, segs []*segment, h history) []*segment {
 	return held
 }
 
+// Keep says that reader has every record up to after, and has yet to read the rest: the
+// log keeps it, as far as the queue's bound allows. What was let go before stays gone.
+func (v *Volume) Keep(reader string, after ballast.LSN) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.log.readers[reader] = min(after, v.log.durable)
+	v.log.trim()
+}
+
+// Forget says that a reader needs nothing any more.
+func (v *Volume) Forget(reader string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.log.readers, reader)
+	v.log.trim()
+}
+
 // Archived says that the archive has every record up to lsn: the log need not
 // keep them for it.
 func (v *Volume) Archived(lsn ballast.LSN) {
@@ -102,6 +137,7 @@ func (v *Volume) Archived(lsn ballast.LSN) {
 	defer v.mu.Unlock()
 	l := &v.log
 	l.archived = max(l.archived, min(lsn, l.durable))
+	l.readers[ArchiveReader] = l.archived
 	if waiting := l.points.after(l.archived); len(waiting) < len(l.points.list) {
 		l.done = l.points.list[len(l.points.list)-len(waiting)-1].end
 	}

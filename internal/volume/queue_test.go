@@ -161,7 +161,7 @@ func TestSinceNeverReadsDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			flipBit(t, disk, testDir+"/"+logDir+"/"+name, block*blockSize+40)
-			f := follower{reigns: history{{1, 1}}, points: map[ballast.LSN]bool{w.last: true}}
+			f := follower{reigns: Lineage{{1, 1}}, points: map[ballast.LSN]bool{w.last: true}}
 			err := f.catchUp(&w)
 			if damage := (*CorruptError)(nil); errors.As(err, &damage) {
 				damaged++

@@ -57,6 +57,11 @@ func (v *Volume) locate(pieces []piece, p []byte, off int64) ([]piece, error) {
 	if v.closed {
 		return nil, ErrClosed
 	}
+	return v.locateUpTo(pieces, p, off, v.log.last)
+}
+
+// locateUpTo is locate for the generations that end at lsn or before. The caller holds mu.
+func (v *Volume) locateUpTo(pieces []piece, p []byte, off int64, lsn ballast.LSN) ([]piece, error) {
 	if !v.inRange(off, int64(len(p))) {
 		return nil, ErrRange
 	}
@@ -66,7 +71,7 @@ func (v *Volume) locate(pieces []piece, p []byte, off int64) ([]piece, error) {
 	}
 	for ; len(p) > 0; p, off = p[blockSize:], off+blockSize {
 		b := ballast.Block(off / blockSize)
-		src := v.find(b)
+		src := v.find(b, lsn)
 		if src.from == fromLog {
 			if in := v.log.resident(src.pos); in != nil {
 				copy(p[:blockSize], in.data(src.pos, 1))
@@ -97,13 +102,18 @@ func (v *Volume) lacking(pieces []piece) error {
 	return &lackError{chunks}
 }
 
-// find says where the present bytes of a block are: the newest generation that
-// knows has the last word.
-func (v *Volume) find(b ballast.Block) source {
-	if src := v.active.find(b); src.from != fromNowhere {
-		return src
+// find says where the bytes of a block are: of the generations that end at lsn or
+// before, the newest that knows has the last word.
+func (v *Volume) find(b ballast.Block, lsn ballast.LSN) source {
+	if v.active.last <= lsn {
+		if src := v.active.find(b); src.from != fromNowhere {
+			return src
+		}
 	}
 	for _, g := range slices.Backward(v.frozen) {
+		if g.last > lsn {
+			continue
+		}
 		if src := g.find(b); src.from != fromNowhere {
 			return src
 		}

@@ -18,7 +18,7 @@ const (
 type load struct {
 	used, free int  // segments
 	limit      int  // segments
-	unfolded   bool // there are records that are not in the image
+	unfolded   bool // there are records that are not in the image, and can be folded
 	idle       int  // ticks since the last write
 }
 
@@ -62,7 +62,7 @@ func (v *Volume) load() load {
 		used:     len(v.log.used),
 		free:     len(v.log.free),
 		limit:    v.segmentLimit(),
-		unfolded: len(v.frozen) > 0 || !v.active.isEmpty(),
+		unfolded: v.foldable(),
 	}
 }
 

@@ -22,17 +22,22 @@ const maxWalk = 256 << 20
 func (v *Volume) Since(after ballast.LSN, limit int64) (*delta.Delta, error) {
 	v.reading.Lock()
 	defer v.reading.Unlock()
-	w, err := v.survey(after)
+	into := &gather{limit: limit}
+	w, err := v.survey(after, func(l *log) {
+		into.volume, into.epoch, into.after, into.size = v.id, l.history.epochAt(after+1), after, v.size
+		into.points = append([]point(nil), l.points.after(after)...)
+	})
 	if w == nil || err != nil {
 		return nil, err
 	}
-	w.into.limit = limit
+	w.into = into
+	w.begin(v.cursor)
 	if err := w.run(); err != nil && w.next <= after+1 {
 		return nil, fmt.Errorf("read log of volume %s after LSN %d: %w", v.id, after, err)
 	}
 	// What an error cut short is good up to there; the next call begins with it.
 	v.cursor = w.place
-	return w.into.delta(), nil
+	return into.delta(), nil
 }
 
 // walk is one reading of the log. Segments may be let go under it: what was
@@ -40,14 +45,22 @@ func (v *Volume) Since(after ballast.LSN, limit int64) (*delta.Delta, error) {
 type walk struct {
 	v       *Volume
 	segs    []leased
-	history history
+	history Lineage
 	after   ballast.LSN // what is up to here is passed over
 	end     ballast.LSN // the last record to read
+	size    int64       // of the volume, in bytes
 	next    ballast.LSN // the record that comes next
 	place   place
 	window  window
-	read    int64 // bytes
-	into    gather
+	stop    position // nothing is written from here on
+	read    int64    // bytes
+	into    gatherer
+}
+
+// gatherer is told the records of a walk, in order.
+type gatherer interface {
+	add(h *batchHeader, r record, data []byte) // data is good until it returns
+	full() bool                                // nothing more is wanted
 }
 
 // leased is a segment as it stood when the walk began.
@@ -62,8 +75,9 @@ type place struct {
 	next     ballast.LSN
 }
 
-// survey prepares a walk; nil when there is nothing to read.
-func (v *Volume) survey(after ballast.LSN) (*walk, error) {
+// survey prepares a walk; nil when there is nothing to read. Else note is called while
+// nothing changes.
+func (v *Volume) survey(after ballast.LSN, note func(*log)) (*walk, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	l := &v.log
@@ -75,7 +89,7 @@ func (v *Volume) survey(after ballast.LSN) (*walk, error) {
 	case after == l.durable:
 		return nil, nil
 	}
-	w := &walk{v: v, history: l.history, after: after, end: l.history.endOfReign(after+1, l.durable)}
+	w := &walk{v: v, history: l.history, after: after, end: l.history.endOfReign(after+1, l.durable), size: v.size, stop: l.end()}
 	for _, some := range [2][]*segment{l.held, l.used} {
 		for _, s := range some {
 			if s.first <= after+1 {
@@ -87,11 +101,7 @@ func (v *Volume) survey(after ballast.LSN) (*walk, error) {
 	if len(w.segs) == 0 || w.segs[0].first > after+1 {
 		return nil, fmt.Errorf("read log of volume %s after LSN %d: %w", v.id, after, ErrRecycled)
 	}
-	w.begin(v.cursor)
-	w.into = gather{
-		volume: v.id, epoch: l.history.epochAt(after + 1), after: after,
-		size: v.size, points: append([]point(nil), l.points.after(after)...),
-	}
+	note(l)
 	return w, nil
 }
 
@@ -157,7 +167,7 @@ func (w *walk) readBatch(s *leased, h *batchHeader) (whole bool, err error) {
 			if w.done() {
 				return false, nil
 			}
-			if err := w.take(s, r); err != nil {
+			if err := w.take(s, h, r); err != nil {
 				return false, err
 			}
 		}
@@ -166,15 +176,15 @@ func (w *walk) readBatch(s *leased, h *batchHeader) (whole bool, err error) {
 	return true, nil
 }
 
-func (w *walk) take(s *leased, r record) error {
+func (w *walk) take(s *leased, h *batchHeader, r record) error {
 	data, err := w.blocks(s, uint64(r.pos)%s.blocks, r.dataBlocks())
 	if err != nil {
 		return err
 	}
-	if !covers(w.into.size, r) || r.crc != dataSum(data) {
+	if !covers(w.size, r) || r.crc != dataSum(data) {
 		return w.lost(s)
 	}
-	w.into.add(r, data)
+	w.into.add(h, r, data)
 	return nil
 }
 
@@ -186,7 +196,7 @@ func (w *walk) blocks(s *leased, off, n uint64) ([]byte, error) {
 	if p := w.window.find(s.seq, off, n); p != nil {
 		return p, nil
 	}
-	read, err := w.window.load(&s.segment, off)
+	read, err := w.window.load(&s.segment, off, max(n, w.written(s, off)))
 	w.read += read
 	if !w.v.isLive(s) {
 		return nil, ErrRecycled
@@ -195,6 +205,14 @@ func (w *walk) blocks(s *leased, off, n uint64) ([]byte, error) {
 		return nil, err
 	}
 	return w.window.find(s.seq, off, n), nil
+}
+
+// written is how many blocks of a segment from off on there can be to read.
+func (w *walk) written(s *leased, off uint64) uint64 {
+	if at := s.at(off); w.stop > at && w.stop < s.at(s.blocks) {
+		return uint64(w.stop - at)
+	}
+	return s.blocks - off
 }
 
 func (v *Volume) isLive(s *leased) bool {
@@ -240,11 +258,13 @@ func (w *window) find(seq, off, n uint64) []byte {
 	return w.data[(off-w.off)*blockSize:][:n*blockSize]
 }
 
-func (w *window) load(s *segment, off uint64) (read int64, err error) {
-	if w.data == nil {
-		w.data = make([]byte, maxBatchBlocks*blockSize)
+// load reads up to limit blocks from off on, as many as there is room for.
+func (w *window) load(s *segment, off, limit uint64) (read int64, err error) {
+	n := min(limit, maxBatchBlocks, s.blocks-off) * blockSize
+	if uint64(cap(w.data)) < n {
+		w.data = make([]byte, n)
 	}
-	w.data = w.data[:min(uint64(cap(w.data)), (s.blocks-off)*blockSize)]
+	w.data = w.data[:n]
 	w.seq, w.off = s.seq, off
 	if err := s.readBlocks(w.data, s.at(off)); err != nil {
 		w.seq = 0

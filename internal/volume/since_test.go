@@ -20,7 +20,7 @@ const endless = 1 << 40 // bytes of queue
 type follower struct {
 	at     ballast.LSN
 	tags   [testBlocks]uint64
-	reigns history
+	reigns Lineage
 	points map[ballast.LSN]bool // where a flush ended
 	gaps   int
 }
@@ -34,7 +34,7 @@ func (f *follower) opened(v *Volume) error {
 	if n := len(f.reigns); n > 0 && f.reigns[n-1].From == s.Last+1 {
 		f.reigns = f.reigns[:n-1]
 	}
-	f.reigns = append(f.reigns, reign{s.Epoch, s.Last + 1})
+	f.reigns = append(f.reigns, Reign{s.Epoch, s.Last + 1})
 	f.note(v)
 	return nil
 }
@@ -128,7 +128,7 @@ func tagOf(p []byte, block int) uint64 {
 
 func (f *follower) clone() *follower {
 	c := *f
-	c.reigns = append(history(nil), f.reigns...)
+	c.reigns = append(Lineage(nil), f.reigns...)
 	c.points = map[ballast.LSN]bool{}
 	for lsn := range f.points {
 		c.points[lsn] = true

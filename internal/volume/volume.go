@@ -35,6 +35,8 @@ type Options struct {
 	// which means nothing for the volume; 0 means a minute.
 	FetchBudget time.Duration
 	fetchers    int // chunks that one call fetches at a time; 0: some
+	// Shipper carries the log to the volume's other copies; nil: this node is alone.
+	Shipper Shipper
 	// HydrateRate bounds how fast chunks are fetched that nobody waits for, in
 	// bytes a second; 0: as fast as they come.
 	HydrateRate int64
@@ -77,6 +79,7 @@ type Volume struct {
 	image vfs.File
 
 	segmentSize int64 // bytes
+	following   bool  // the records come from a leader; see [Follower]
 
 	counters  counters
 	hydration hydration
@@ -93,9 +96,11 @@ type Volume struct {
 	partly   bool        // the image holds a part of the oldest generation; guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
+	parcel  []Record   // of the batch that is being shipped; guarded by writing
 
 	reading sync.Mutex // held by whoever reads the log for the archive
 	cursor  place      // where the last such read ended; guarded by reading
+	places  places     // where other such reads ended
 
 	mu        sync.RWMutex // guards everything below
 	log       log
@@ -108,6 +113,13 @@ type Volume struct {
 	fullSince time.Time // when the disk was first found full; zero: it is not
 	err       error     // the first failure; nothing is accepted any more (V6)
 	closed    bool
+
+	promised   ballast.Epoch // nothing of a lower one is taken; 0: see the log's history
+	incomplete bool          // the image is no volume yet
+}
+
+func newVolume(fsys vfs.FS, dir string, opts Options) *Volume {
+	return &Volume{fsys: fsys, dir: dir, opts: opts.withDefaults(), foldNeeded: make(chan struct{}, 1), segmentNeeded: make(chan struct{}, 1)}
 }
 
 // ID returns the volume's identity.
@@ -133,6 +145,10 @@ func (v *Volume) Err() error {
 func (v *Volume) poison(err error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.poisonLocked(err)
+}
+
+func (v *Volume) poisonLocked(err error) error {
 	if v.err == nil {
 		v.err = fmt.Errorf("volume %s accepts no more writes; all that was synced before is safe; detach it and attach it again: %w", v.id, err)
 		v.opts.Log.Error("volume failed", "volume", v.id, "error", err, "durable_lsn", v.log.durable)

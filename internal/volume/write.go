@@ -156,6 +156,11 @@ func (v *Volume) Flush() error {
 	if err != nil {
 		return err
 	}
+	return v.commitTo(target)
+}
+
+// flushTo makes the records up to target durable on this disk.
+func (v *Volume) flushTo(target ballast.LSN) error {
 	v.writing.Lock()
 	defer v.writing.Unlock()
 	v.mu.RLock()
@@ -189,7 +194,11 @@ func (v *Volume) flushTail() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.log.durable = last
-	v.committed = last // the in-sync set is this node alone
+	if v.opts.Shipper == nil {
+		v.committed = last // the in-sync set is this node alone
+	} else {
+		v.opts.Shipper.Durable(last)
+	}
 	v.log.points.note(point{lsn: last, time: v.opts.Now(), size: v.size, end: v.log.end()})
 	return nil
 }
@@ -220,6 +229,20 @@ func (v *Volume) drainIfIdle() {
 	}
 }
 
+// ship hands batches over before they are written here, so that all copies write at
+// the same time. The caller holds writing.
+func (v *Volume) ship(batches []*batch, flush bool, last ballast.LSN) {
+	if v.opts.Shipper == nil {
+		return
+	}
+	for _, b := range batches {
+		v.opts.Shipper.Ship(v.shipped(b))
+	}
+	if flush {
+		v.opts.Shipper.Flush(last)
+	}
+}
+
 // writeBatches writes the full batches, and the tail when whole is set, to
 // their segments. It returns the last record that it wrote, or that stood
 // before. The caller holds writing.
@@ -227,6 +250,7 @@ func (v *Volume) writeBatches(whole bool) (last ballast.LSN, err error) {
 	v.mu.Lock()
 	batches, last := v.log.take(whole), v.log.last
 	v.mu.Unlock()
+	v.ship(batches, whole, last)
 	for _, b := range batches {
 		if err := v.log.write(b); err != nil {
 			return 0, err
