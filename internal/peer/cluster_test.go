@@ -192,7 +192,7 @@ func (c *testCluster) serveWith(own *identity.Credentials, log *slog.Logger) str
 				stop := context.AfterFunc(ctx, func() { conn.Close() })
 				defer stop()
 				_, _ = io.WriteString(conn, "hello "+string(node.Name)) // likewise
-				_, _ = io.Copy(io.Discard, conn) // until it is closed
+				_, _ = io.Copy(io.Discard, conn)                        // until it is closed
 			},
 		},
 	})
