@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica/stream"
 	"github.com/ballast-io/ballast/internal/volume"
 )
 
@@ -60,6 +61,9 @@ type Status struct {
 	Fenced  string `json:"fenced,omitempty"`  // why another node is, or may be, the writer: everything fails, for ever
 	Shut    bool   `json:"shut,omitempty"`    // the node's lease is past, and requests wait
 	Session uint64 `json:"session,omitempty"` // of the node, that confirmed the epoch last
+
+	Copies []stream.PeerStatus `json:"copies,omitempty"` // on other nodes, as the streams to them see it
+	Stall  string              `json:"stall,omitempty"`  // why writes wait for another copy
 }
 
 // resizeRequest is the body of POST /resize.
@@ -182,6 +186,12 @@ func (e *engine) status() Status {
 	}
 	st.Shut = e.gate.look() == gateShut // which notices when the time to give up has come
 	st.Fenced, st.Session = e.gate.why(), e.gate.session.Load()
+	if e.hub != nil {
+		st.Copies = e.hub.Status()
+	}
+	if stall := e.stall.Load(); stall != nil {
+		st.Stall = *stall
+	}
 	if s.FetchErr != nil {
 		st.FetchError = s.FetchErr.Error()
 	}

@@ -48,6 +48,7 @@ type gate struct {
 	asks    atomic.Bool            // somebody else could claim the volume, so the lease counts
 	session atomic.Uint64          // that confirmed that the epoch is this node's
 	fenced  atomic.Pointer[string] // why nothing is served any more; never nil again
+	shut    chan struct{}          // closed once it is fenced
 
 	mu      sync.Mutex // guards everything below
 	members replica.Members
@@ -57,7 +58,7 @@ type gate struct {
 }
 
 func newGate(store device.Store, node ballast.NodeID, epoch ballast.Epoch, view leaseView, log *slog.Logger) *gate {
-	return &gate{store: store, node: node, epoch: epoch, lease: view, now: lease.Now, log: log, adding: -1, told: make(chan struct{})}
+	return &gate{store: store, node: node, epoch: epoch, lease: view, now: lease.Now, log: log, shut: make(chan struct{}), adding: -1, told: make(chan struct{})}
 }
 
 // ReadAt implements [device.Store].
@@ -182,6 +183,7 @@ func (g *gate) fence(reason string) {
 		return
 	}
 	g.log.Error("engine is fenced off: what was acknowledged is safe on the copies that are in sync", "epoch", uint64(g.epoch), "reason", reason)
+	close(g.shut)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tellLocked()

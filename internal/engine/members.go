@@ -46,7 +46,10 @@ func (e *engine) serveFence(w http.ResponseWriter, r *http.Request) {
 // setMembers tells the gate first: a copy counts as one that may claim the volume before it
 // is sent anything.
 func (e *engine) setMembers(m replica.Members) error {
-	_, err := e.gate.setMembers(m)
+	changed, err := e.gate.setMembers(m)
+	if err == nil && changed && e.hub != nil {
+		e.hub.SetMembers(m)
+	}
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 	"github.com/ballast-io/ballast/internal/device"
 	"github.com/ballast-io/ballast/internal/lease"
 	"github.com/ballast-io/ballast/internal/replica"
+	"github.com/ballast-io/ballast/internal/replica/stream"
 	"github.com/ballast-io/ballast/internal/vfs"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -50,10 +52,13 @@ func (c Config) log() *slog.Logger {
 }
 
 // options are how Run opens the volume.
-func (c Config) options(id ballast.VolumeID) volume.Options {
-	o := volume.Options{Epoch: c.Epoch, LogCapacity: c.LogCapacity, Queue: c.Queue, Log: c.log()}
-	if c.Agent != "" {
-		o.Source = newSource(c.Agent, id)
+func (e *engine) options(id ballast.VolumeID) volume.Options {
+	o := volume.Options{Epoch: e.cfg.Epoch, LogCapacity: e.cfg.LogCapacity, Queue: e.cfg.Queue, Log: e.log}
+	if e.cfg.Agent != "" {
+		o.Source = newSource(e.cfg.Agent, id)
+	}
+	if e.hub != nil {
+		o.Shipper = shipper{e.hub, e.gate}
 	}
 	return o
 }
@@ -67,6 +72,8 @@ type engine struct {
 	log    *slog.Logger
 	volume *volume.Volume
 	gate   *gate
+	hub    *stream.Hub // nil: no other node can ever have a copy
+	stall  atomic.Pointer[string]
 	server *device.Server
 	socket *control // nil until it is open
 	fuse   uint64   // device number of the FUSE filesystem
@@ -100,21 +107,20 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}
-	v, err := volume.Open(disk, ".", cfg.options(id.ID))
+	view, closeView, err := cfg.openLease()
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}
-	e := &engine{cfg: cfg, log: cfg.log(), volume: v, stopped: make(chan struct{})}
-	view, closeView, err := cfg.openLease()
-	if err != nil {
-		return fmt.Errorf("start engine in %s: %w", cfg.Dir, errors.Join(err, v.Close()))
-	}
 	defer closeView()
-	e.gate = newGate(v, cfg.Node, cfg.Epoch, view, e.log)
-	if cfg.Members.Epoch != 0 {
-		if err := e.setMembers(cfg.Members); err != nil {
-			return fmt.Errorf("start engine in %s: %w", cfg.Dir, errors.Join(err, v.Close()))
-		}
+	e := &engine{cfg: cfg, log: cfg.log(), stopped: make(chan struct{})}
+	e.gate = newGate(nil, cfg.Node, cfg.Epoch, view, e.log)
+	e.hub = e.newHub(id.ID)
+	if e.volume, err = volume.Open(disk, ".", e.options(id.ID)); err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
+	}
+	e.gate.store = e.volume
+	if err := e.setMembers(cfg.members()); err != nil {
+		return fmt.Errorf("start engine in %s: %w", cfg.Dir, errors.Join(err, e.volume.Close()))
 	}
 	return e.serve(ctx, ready)
 }
@@ -134,14 +140,20 @@ func (c Config) openLease() (_ leaseView, done func(), err error) {
 // serve runs all parts of the engine and ends them in order: first the file, so
 // that nobody can write; then the volume, flushed; then the socket, which says so.
 func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
-	var g errgroup.Group
+	var g, copies errgroup.Group
 	applying, stopApplying := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopApplying()
+	shipping, stopShipping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopShipping()
 	g.Go(func() error { e.apply(applying); return nil })
+	copies.Go(func() error { e.ship(shipping); return nil })
+	copies.Go(func() error { e.tellComplete(shipping); return nil })
 	defer func() {
 		stopApplying()
-		_ = g.Wait() // its one function returns nil
-		e.outcome = errors.Join(err, e.volume.Close())
+		_ = g.Wait()                                   // its one function returns nil
+		e.outcome = errors.Join(err, e.volume.Close()) // which flushes, here and there
+		stopShipping()
+		_ = copies.Wait() // its functions return nil
 		close(e.stopped)
 		if e.socket != nil {
 			e.socket.close(ctx) // after the answer to whoever asked for the stop

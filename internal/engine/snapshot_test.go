@@ -100,7 +100,7 @@ func TestSnapshotOfDeadEngine(t *testing.T) {
 
 // stream is a snapshot of a small volume as it travels: chunks 0 and 2 have data, chunk 1
 // is zeros.
-func stream(t *testing.T) []byte {
+func streamed(t *testing.T) []byte {
 	t.Helper()
 	disk := crashfs.New()
 	if err := volume.Create(disk, ".", volume.Identity{ID: testVolume, Size: 3 << 20}); err != nil {
@@ -138,7 +138,7 @@ func outcome(t *testing.T, b []byte) (chunks int, err error) {
 
 // N6: a stream that is cut anywhere is an error.
 func TestSnapshotIsNeverShort(t *testing.T) {
-	whole := stream(t)
+	whole := streamed(t)
 	if n, err := outcome(t, whole); n != 3 || err != nil {
 		t.Fatalf("whole stream = %d chunks, %v; want 3", n, err)
 	}
@@ -150,7 +150,7 @@ func TestSnapshotIsNeverShort(t *testing.T) {
 }
 
 func TestSnapshotIsHeldToItsForm(t *testing.T) {
-	whole := stream(t)
+	whole := streamed(t)
 	first := bytes.IndexByte(whole, '\n') + 1
 	second := first + frameSize + ballast.ChunkSize
 	last := len(whole) - frameSize

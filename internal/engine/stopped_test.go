@@ -37,7 +37,7 @@ func spawnLeased(t *testing.T) *leased {
 	}
 	l := &leased{keeper: keeper, path: filepath.Join(leaseDir, lease.FileName)}
 	keeper.Renew(1, lease.Now()+time.Hour, time.Hour)
-	l.Client = spawnWith(t, Config{Dir: dir, Epoch: 3, Node: "n1", Lease: l.path, Members: confirmed(1)})
+	l.Client = spawnWith(t, Config{Dir: dir, Epoch: 3, Lease: l.path, Members: confirmed(1)})
 	if l.file, err = os.OpenFile(DeviceFile(dir), os.O_RDWR|unix.O_DIRECT, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +45,10 @@ func spawnLeased(t *testing.T) *leased {
 	return l
 }
 
+// confirmed is the record of a volume of which n2 has a copy, too. An engine whose node has no
+// name sends it nothing: these tests are about what is answered.
 func confirmed(session uint64) replica.Members {
-	return replica.Members{Revision: 1, Epoch: 3, Primary: "n1", InSync: []ballast.NodeID{"n1", "n2"}, Session: session}
+	return replica.Members{Revision: 1, Epoch: 3, InSync: []ballast.NodeID{"", "n2"}, Session: session}
 }
 
 // shorten makes the lease end now, as if it had been a short one that nobody renewed: a
