@@ -23,5 +23,10 @@ const (
 	forgetEpoch           bug = "forget-epoch"            // a promise that a power cut takes away
 	foldBeyondCommitted   bug = "fold-beyond-committed"   // a copy's image has what its next leader cuts
 	skipFollowerSync      bug = "skip-follower-sync"      // a copy acknowledges what it did not sync
+	stagedBeforeSync      bug = "staged-before-sync"      // a chunk is taken for staged that a power cut takes away
+	keepStaged            bug = "keep-staged"             // a chunk staged of another history is taken for current
+	mergeUncovered        bug = "merge-uncovered"         // a copy that has diverged keeps chunks of its own
+	forgetMerge           bug = "forget-merge"            // a merge that a crash interrupted does not go on
+	keepOwnLSN            bug = "keep-own-lsn"            // the chunk table does not say when the leader changed a chunk
 	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites
 )

@@ -92,7 +92,7 @@ func (rep *Report) checkChunks(fsys vfs.FS, dir string, d *descriptor) error {
 			rep.Missing++
 		}
 		// A volume that was made from an archive may have changed chunks at LSN 0.
-		if lsn := ballast.LSN(entry &^ presentBit); lsn > max(rep.Last, 1) {
+		if lsn := ballast.LSN(entry &^ presentBit); lsn > max(rep.Last, 1) && !d.Incomplete {
 			err = &CorruptError{
 				File:   path.Join(dir, chunksName),
 				Offset: placeOf(i/chunksPerPage, c.turn[i/chunksPerPage]) + pageHeader + int64(i%chunksPerPage)*8,

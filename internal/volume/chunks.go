@@ -69,8 +69,23 @@ func (c *chunks) grow(size int64) {
 		c.table = append(c.table, presentBit)
 	}
 	for len(c.turn) < pagesOf(size) {
-		c.turn = append(c.turn, 0)
+		c.turn = append(c.turn, c.turnOnDisk(len(c.turn)))
 	}
+}
+
+// turnOnDisk is the turn of a page that may have been the volume's before it became
+// smaller: the next one must count for more.
+func (c *chunks) turnOnDisk(page int) (turn uint32) {
+	block := make([]byte, blockSize)
+	for place := range int64(2) {
+		if _, err := c.file.ReadAt(block, (2*int64(page)+place)*blockSize); err != nil {
+			continue // there is no such page
+		}
+		if t, ok := decodePage(block, page); ok {
+			turn = max(turn, t)
+		}
+	}
+	return turn
 }
 
 // changed notes that a chunk's bytes changed in a round of apply up to lsn.
@@ -122,8 +137,7 @@ func (c *chunks) pageEntries(page int) []uint64 {
 }
 
 func (c *chunks) load(name string, size int64) error {
-	c.grow(size)
-	clear(c.dirty)
+	c.table, c.turn = make([]uint64, size/ballast.ChunkSize), make([]uint32, pagesOf(size))
 	for page := range c.turn {
 		if err := c.loadPage(page); err != nil {
 			return &CorruptError{File: name, Offset: placeOf(page, 0), Reason: err.Error()}

@@ -28,8 +28,9 @@ type descriptor struct {
 	Durable ballast.LSN      `json:"durable"` // the log holds at least this
 	History Lineage          `json:"history,omitempty"`
 	// From here on: version 2.
-	Promised   ballast.Epoch `json:"promised,omitempty"`   // nothing of a lower epoch is taken (R4), though no record carries it
-	Incomplete bool          `json:"incomplete,omitempty"` // the image is no volume yet
+	Promised   ballast.Epoch `json:"promised,omitempty"`       // nothing of a lower epoch is taken (R4), though no record carries it
+	Incomplete bool          `json:"incomplete,omitempty"`     // the image is no volume yet
+	Merging    uint64        `json:"merging,omitempty,string"` // the salt of the staging that is being copied into the image; 0: none
 }
 
 // envelope is the file: the descriptor's bytes and their checksum.
@@ -45,7 +46,7 @@ func (d *descriptor) epoch() ballast.Epoch { return max(d.History.Epoch(), d.Pro
 // version is the first one that has what the descriptor says: a release that knows
 // less goes on reading volumes that need no more.
 func (d *descriptor) version() int {
-	if d.Promised != 0 || d.Incomplete {
+	if d.Promised != 0 || d.Incomplete || d.Merging != 0 {
 		return 2
 	}
 	return 1
@@ -97,6 +98,8 @@ func (d *descriptor) validate() error {
 		return fmt.Errorf("applied LSN %d beyond durable LSN %d", d.Applied, d.Durable)
 	case d.Format < d.version():
 		return fmt.Errorf("version %d cannot say this", d.Format)
+	case d.Merging != 0 && !d.Incomplete:
+		return errors.New("an image that is being merged is complete")
 	case !d.History.valid():
 		return errors.New("epochs out of order")
 	}

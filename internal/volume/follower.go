@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -36,6 +37,8 @@ type FollowerOptions struct {
 // runs [Follower.Run].
 type Follower struct {
 	v *Volume // takes its records from here, and from no writer
+
+	staging atomic.Pointer[Staging] // under way, if any
 
 	appending sync.Mutex // held by who appends or cuts; taken before all locks of v
 }
@@ -95,6 +98,7 @@ func (f *Follower) ID() ballast.VolumeID { return f.v.id }
 // State says where the copy stands.
 func (f *Follower) State() FollowerState {
 	v := f.v
+	missing, staged := f.progress()
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return FollowerState{
@@ -106,7 +110,9 @@ func (f *Follower) State() FollowerState {
 		Durable:   v.log.durable,
 		Committed: min(v.committed, v.log.last),
 		Applied:   v.applied,
-		Complete:  !v.incomplete,
+		Complete:  !v.incomplete && v.hydration.left.Load() == 0,
+		Missing:   missing,
+		Staged:    staged,
 		Err:       v.err,
 	}
 }

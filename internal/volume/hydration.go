@@ -69,15 +69,25 @@ type hydration struct {
 // init takes over what the table says.
 func (h *hydration) init(c *chunks, opts Options) {
 	h.source = opts.Source
-	h.missing, h.flights = newBitset(len(c.table)), map[int]*flight{}
+	h.flights = map[int]*flight{}
 	h.background = pace{rate: opts.HydrateRate}
 	h.told, h.settle = make(chan struct{}, 1), make(chan struct{}, 1)
+	h.refill(c)
+}
+
+// refill takes over what the table says of a copy that was brought to another point.
+func (h *hydration) refill(c *chunks) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.missing, h.covered, h.arrived = newBitset(len(c.table)), nil, nil
+	left := 0
 	for i, entry := range c.table {
 		if entry&presentBit == 0 {
 			h.missing.add(i)
-			h.left.Add(1)
+			left++
 		}
 	}
+	h.left.Store(int64(left))
 }
 
 // lacking returns the missing chunks among those that blocks of x are in.

@@ -8,6 +8,7 @@ const powerCuts = 100_000
 // How thoroughly volumes of several chunks are tried: seeds, and of the
 // operations that can fail every how many-th.
 const (
-	sheetSeeds  = 12
-	sheetStride = 1
+	sheetSeeds   = 12
+	rebuildSeeds = 240
+	sheetStride  = 1
 )

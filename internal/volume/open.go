@@ -34,6 +34,9 @@ func (v *Volume) openCopy() (err error) {
 	if v.desc, err = loadDescriptor(v.fsys, v.dir); err != nil {
 		return err
 	}
+	if v.desc, err = finishMerge(v.fsys, v.dir, v.desc); err != nil {
+		return err
+	}
 	if err := v.mayOpen(); err != nil {
 		return err
 	}

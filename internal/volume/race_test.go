@@ -8,6 +8,7 @@ const powerCuts = 5_000
 
 // See norace_test.go.
 const (
-	sheetSeeds  = 2
-	sheetStride = 13
+	sheetSeeds   = 2
+	rebuildSeeds = 6
+	sheetStride  = 13
 )

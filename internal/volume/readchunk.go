@@ -18,19 +18,20 @@ func (f *Follower) ReadChunk(ctx context.Context, chunk int, p []byte) error {
 		return ErrRange
 	}
 	for ctx.Err() == nil {
-		pieces, err := v.locateSettled(p, off)
+		pieces, turn, err := v.locateSettled(p, off)
 		if err != nil {
 			return fmt.Errorf("read chunk %d of copy of volume %s: %w", chunk, v.id, err)
 		}
-		if err = v.fetch(pieces); v.stillThere(pieces) {
+		if err = v.fetch(pieces); v.stillThere(pieces) && v.isTurn(turn) {
 			return err
 		}
 	}
 	return context.Cause(ctx)
 }
 
-// locateSettled is locate for what no later leader can cut.
-func (v *Volume) locateSettled(p []byte, off int64) ([]piece, error) {
+// locateSettled is locate for what no later leader can cut. It also says in which
+// turn of the history that was: in another one the image may be another's (R6).
+func (v *Volume) locateSettled(p []byte, off int64) (_ []piece, turn int, err error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	var base ballast.LSN // what the present leader began with
@@ -38,10 +39,17 @@ func (v *Volume) locateSettled(p []byte, off int64) ([]piece, error) {
 		base = h[len(h)-1].From - 1
 	}
 	if err := v.usable(); err != nil {
-		return nil, err // the image of a copy that failed may not be what it took
+		return nil, 0, err // the image of a copy that failed may not be what it took
 	}
 	if v.incomplete || v.log.last < base || v.promised > v.log.history.Epoch() {
-		return nil, fmt.Errorf("%w: it is at LSN %d and complete: %t; its leader began at %d", ballast.ErrNotReady, v.log.last, !v.incomplete, base)
+		return nil, 0, fmt.Errorf("%w: it is at LSN %d and complete: %t; its leader began at %d", ballast.ErrNotReady, v.log.last, !v.incomplete, base)
 	}
-	return v.locateUpTo(nil, p, off, max(base, v.committed))
+	pieces, err := v.locateUpTo(nil, p, off, max(base, v.committed))
+	return pieces, v.log.turns, err
+}
+
+func (v *Volume) isTurn(turn int) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.log.turns == turn
 }

@@ -205,6 +205,21 @@ func (s *Snapshot) NextChunk(p []byte) (SnapshotChunk, error) {
 	return next, nil
 }
 
+// Skip leaves out what the reader has: the chunks that have returns true for, with
+// the LSN of their last change. They are not read from the disk.
+func (s *Snapshot) Skip(have func(chunk int, changed ballast.LSN) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := 0
+	for i, chunk := range s.todo {
+		if !have(int(chunk), s.lsns[i]) {
+			s.todo[kept], s.lsns[kept] = chunk, s.lsns[i]
+			kept++
+		}
+	}
+	s.todo, s.lsns = s.todo[:kept], s.lsns[:kept]
+}
+
 // Left is how many chunks are yet to be read.
 func (s *Snapshot) Left() int {
 	s.mu.Lock()

@@ -1,0 +1,356 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
+)
+
+// Finish brings the copy to the point. Once it has marked the copy as merging there is no way back,
+// and a crash goes on with it when the copy is opened next: so the copy is at the old point
+// or at the new one (R6). After it the copy is complete, its log begins behind the point, with the
+// leader's lineage, and its table has the leader's LSNs.
+//
+// The error is [ballast.ErrInvalid] when chunks are wanting, and nothing has changed then. When the
+// disk is full while chunks are merged, the copy takes nothing until Finish is called again and succeeds.
+func (s *Staging) Finish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.usable()
+	if err == nil && len(s.pending) > 0 {
+		err = s.settle()
+	}
+	if err == nil {
+		err = s.f.finish(s)
+	}
+	if err != nil {
+		return fmt.Errorf("bring volume %s to LSN %d: %w", s.f.v.id, s.to.LSN, err)
+	}
+	s.closed = true
+	s.f.staging.CompareAndSwap(s, nil)
+	return nil
+}
+
+// finish merges what is staged. It holds everything that works on the copy still.
+func (f *Follower) finish(s *Staging) error {
+	v := f.v
+	defer f.standStill()()
+	if err := v.Err(); err != nil {
+		return err
+	}
+	if !s.merging {
+		if err := f.beginMerge(s); err != nil {
+			return err
+		}
+		s.merging = true
+		v.forgetLog()
+	}
+	if err := v.merge(s.files); err != nil {
+		return err
+	}
+	v.opts.Log.Info("copy was brought to another point", "volume", v.id, "lsn", uint64(s.to.LSN), "epoch", uint64(s.to.Epoch), "chunks", s.taken)
+	return nil
+}
+
+// standStill takes all locks but mu, and returns what releases them.
+func (f *Follower) standStill() (release func()) {
+	all := []*sync.Mutex{&f.appending, &f.v.applying, &f.v.making, &f.v.writing}
+	for _, m := range all {
+		m.Lock()
+	}
+	return func() {
+		for _, m := range slices.Backward(all) {
+			m.Unlock()
+		}
+	}
+}
+
+// merge makes the image what is staged, and the copy one at that point. On a full
+// disk it can be called again. The caller holds all locks but mu.
+func (v *Volume) merge(files *staged) error {
+	next, err := files.merge(v.fsys, v.dir, v.desc)
+	if isFull(err) {
+		return fmt.Errorf("the disk is full; the copy takes nothing until this has gone on; free space there: %w", err)
+	}
+	if err == nil {
+		err = v.adoptMerged(next)
+	}
+	if err != nil {
+		return v.poison(err)
+	}
+	// What is left of the staging means nothing to a descriptor that does not name it.
+	if err := errors.Join(files.close(), removeStaging(v.fsys, v.dir)); err != nil {
+		v.opts.Log.Warn("staged chunks could not be removed", "volume", v.id, "error", err)
+	}
+	return nil
+}
+
+// mergeLeft goes on with a merge for which there was no room, and whose staging
+// was closed.
+func (f *Follower) mergeLeft() error {
+	v := f.v
+	defer f.standStill()()
+	if v.desc.Merging == 0 {
+		return nil
+	}
+	files, err := loadMerging(v.fsys, v.dir, v.desc)
+	if err != nil {
+		return v.poison(err)
+	}
+	if err := v.merge(files); err != nil {
+		return errors.Join(err, files.close())
+	}
+	return fmt.Errorf("%w: the copy was brought to LSN %d only now; ask anew what it lacks", ballast.ErrNotReady, v.desc.Applied)
+}
+
+// beginMerge makes sure that all is there, and marks the copy: the caller holds applying.
+func (f *Follower) beginMerge(s *Staging) error {
+	v := f.v
+	if s.to.Epoch < v.desc.epoch() {
+		return fmt.Errorf("%w: it is %v, this is the point of %v", ErrStaleEpoch, v.desc.epoch(), s.to.Epoch)
+	}
+	last, _, _ := v.Position()
+	if err := s.covers(v.desc, v.chunks, last); err != nil {
+		return err
+	}
+	if s.files.point.Direct {
+		return nil // incomplete already, and nothing to go back to
+	}
+	err := v.storeDescriptor(func(d *descriptor) { d.Incomplete, d.Merging = true, s.files.point.Salt })
+	if err == nil {
+		return nil
+	}
+	if isFull(err) { // it must be certain that nothing has changed
+		if again := v.storeDescriptor(func(*descriptor) {}); again == nil {
+			return err
+		}
+	}
+	return v.poison(err)
+}
+
+// covers holds what is staged against what the copy lacks: after the merge it must
+// be the volume at the point, or nothing may begin.
+func (s *Staging) covers(d *descriptor, c *chunks, last ballast.LSN) error {
+	if common, known := d.History.Common(last, s.to.Lineage, s.to.LSN); s.to.Since > 0 && (!known || common < s.to.Since) {
+		return fmt.Errorf("%w: the histories are not known to be the same up to LSN %d", ballast.ErrInvalid, s.to.Since)
+	}
+	if seeded(mergeUncovered) {
+		return nil
+	}
+	for _, chunk := range c.lacking(s.to.Since) {
+		if chunk < len(s.files.table) && s.files.table[chunk]&stagedBit == 0 {
+			return fmt.Errorf("%w: chunk %d has not come, and the one that is here is of another history or another time", ballast.ErrInvalid, chunk)
+		}
+	}
+	return nil
+}
+
+// forgetLog lets nothing be folded any more: the records are of the point that the
+// copy leaves. The caller holds all locks but mu.
+func (v *Volume) forgetLog() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.incomplete = true
+	v.log.turns++ // who reads the image now reads it again
+	v.frozen, v.active = nil, newGeneration(v.log.last+1)
+}
+
+// merge brings the image to the point, and returns the descriptor that says so. It
+// can be interrupted anywhere, and called again.
+func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor) (_ *descriptor, err error) {
+	image, err := fsys.Open(path.Join(dir, imageName))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	if err := s.fit(image); err != nil {
+		return nil, err
+	}
+	if !s.point.Direct {
+		if err := s.copyTo(image); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.tell(fsys, dir, d); err != nil {
+		return nil, err
+	}
+	next := *d
+	next.Size, next.Applied, next.Durable, next.History = s.point.Size, s.point.LSN, s.point.LSN, s.point.Lineage
+	next.Promised = max(d.epoch(), s.point.Epoch)
+	if next.Promised == s.point.Lineage.Epoch() {
+		next.Promised = 0
+	}
+	next.Incomplete, next.Merging = false, 0
+	// No segment that was there before can be taken for one of the new log.
+	if next.Salt, err = randomSalt(); err != nil {
+		return nil, err
+	}
+	return &next, next.store(fsys, dir)
+}
+
+// fit gives the image the volume's size.
+func (s *staged) fit(image vfs.File) error {
+	size, err := image.Size()
+	switch {
+	case err != nil:
+		return err
+	case size < s.point.Size:
+		err = image.Truncate(s.point.Size)
+	case size > s.point.Size: // a growth that never was; zeros, should there be another
+		err = image.Punch(s.point.Size, size-s.point.Size)
+	}
+	if err == nil {
+		err = image.Sync()
+	}
+	return err
+}
+
+// copyTo copies the staged chunks into the image, a good deal at a time, and lets
+// go of each deal's place once it is durable there.
+func (s *staged) copyTo(image vfs.File) error {
+	var deal []int
+	buf := make([]byte, ballast.ChunkSize)
+	for chunk, entry := range s.table {
+		if entry&stagedBit == 0 || entry&mergedBit != 0 {
+			continue
+		}
+		if err := s.copyChunk(image, chunk, buf); err != nil {
+			return err
+		}
+		if deal = append(deal, chunk); len(deal) >= settleStaged {
+			if err := s.merged(image, deal); err != nil {
+				return err
+			}
+			deal = deal[:0]
+		}
+	}
+	return s.merged(image, deal)
+}
+
+func (s *staged) copyChunk(image vfs.File, chunk int, buf []byte) error {
+	off := int64(chunk) * ballast.ChunkSize
+	if s.table[chunk]&zeroBit != 0 {
+		return image.Punch(off, ballast.ChunkSize)
+	}
+	if _, err := s.into.ReadAt(buf, off); err != nil {
+		return fmt.Errorf("read staged chunk %d: %w", chunk, err)
+	}
+	return lay(image, off, buf)
+}
+
+// merged notes that chunks are in the image, and gives their places back.
+func (s *staged) merged(image vfs.File, deal []int) error {
+	if len(deal) == 0 {
+		return nil
+	}
+	if err := image.Sync(); err != nil {
+		return fmt.Errorf("sync image: %w", err)
+	}
+	for _, chunk := range deal {
+		s.table[chunk] |= mergedBit
+	}
+	if err := s.note(deal); err != nil {
+		return err
+	}
+	for _, chunk := range deal {
+		if err := s.into.Punch(int64(chunk)*ballast.ChunkSize, ballast.ChunkSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell makes the chunk table say what is staged, with the leader's LSNs: what this
+// copy leaves out when it leads another one day is left out rightly.
+func (s *staged) tell(fsys vfs.FS, dir string, d *descriptor) (err error) {
+	c, err := openChunks(fsys, dir, min(d.Size, s.point.Size))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.file.Close()) }()
+	c.grow(s.point.Size)
+	for chunk, entry := range s.table {
+		lsn := stagedLSN(entry)
+		if entry&stagedBit == 0 || seeded(keepOwnLSN) {
+			continue
+		}
+		c.table[chunk] = presentBit | uint64(lsn)
+		c.dirty[chunk/chunksPerPage] = true
+	}
+	return c.store()
+}
+
+// adoptMerged goes on with the copy at its new point. The caller holds all locks but mu.
+func (v *Volume) adoptMerged(d *descriptor) error {
+	c, err := openChunks(v.fsys, v.dir, d.Size)
+	if err != nil {
+		return err
+	}
+	err = v.chunks.file.Close()
+	v.desc, v.chunks, v.partly = d, c, false
+	v.hydration.refill(c)
+	used, failed := v.image.Allocated()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.size, v.applied, v.committed, v.imageUsed = d.Size, d.Applied, d.Applied, used
+	v.promised, v.incomplete = d.Promised, false
+	v.active = newGeneration(d.Applied + 1)
+	v.log.restart(d)
+	return errors.Join(err, failed)
+}
+
+// restart makes the log one that begins behind the descriptor's applied LSN. Its
+// segments are ready for use; what they hold is sealed with another salt.
+func (l *log) restart(d *descriptor) {
+	for _, b := range l.take(true) {
+		l.written(b) // into nothing
+	}
+	l.free = slices.Concat(l.free, l.held, l.used)
+	for _, s := range l.free {
+		s.seq = 0
+	}
+	l.held, l.used, l.next, l.dirty = nil, nil, 0, nil
+	l.salt, l.history, l.last, l.durable = d.Salt, d.History, d.Applied, d.Applied
+	l.points, l.done = points{latest: l.points.latest}, 0
+	l.turns++
+}
+
+// finishMerge goes on with a merge that a crash interrupted, and returns the
+// descriptor to open the volume with.
+func finishMerge(fsys vfs.FS, dir string, d *descriptor) (_ *descriptor, err error) {
+	if d.Merging == 0 || seeded(forgetMerge) {
+		return d, nil
+	}
+	s, err := loadMerging(fsys, dir, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	next, err := s.merge(fsys, dir, d)
+	if err != nil {
+		return nil, fmt.Errorf("go on bringing the copy to LSN %d: %w", s.point.LSN, err)
+	}
+	return next, removeStaging(fsys, dir)
+}
+
+// loadMerging opens the staging that a descriptor says is being merged. That it is
+// not there is damage: the image is neither at the old point nor at the new one.
+func loadMerging(fsys vfs.FS, dir string, d *descriptor) (*staged, error) {
+	s, err := loadStaged(fsys, dir)
+	if err == nil && s.point.Salt == d.Merging {
+		return s, nil
+	}
+	if err == nil {
+		err = errors.Join(&CorruptError{Reason: "it is of another staging"}, s.close())
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, new(*CorruptError)) {
+		return nil, err
+	}
+	return nil, &CorruptError{File: path.Join(dir, stagingDir, pointName), Reason: fmt.Sprintf("the chunks that were being merged are not there: %v", err)}
+}
