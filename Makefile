@@ -6,7 +6,7 @@ N    ?= 20
 TIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check up down lab fuzz powercut bench bench-archive docs vuln clean
+.PHONY: help build demo test check up down lab chaos fuzz powercut bench bench-archive docs vuln clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ fuzz: ## every parser is fuzzed for a while: make fuzz TIME=10m
 powercut: build ## cut the power under a real kernel: make powercut N=200
 	@scripts/install-packages test
 	$(GO) run ./test/powercut -n $(N)
+
+chaos: build ## lose the primary of a cluster: make chaos N=300 (SEED=… repeats; ARGS=-help)
+	@scripts/install-packages demo test
+	$(GO) run ./test/chaos -n $(N) $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 bench: build ## compare with a plain directory and with GlusterFS (an hour; ARGS=-help)
 	@scripts/install-packages bench

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ballast-io/ballast/test/lab"
+)
+
+func main() {
+	if done, err := actAs(os.Args); done {
+		exit(err)
+	}
+	opts := options{progress: os.Stdout}
+	flag.IntVar(&opts.rounds, "n", 20, "lose the primary so `often`")
+	flag.Uint64Var(&opts.seed, "seed", uint64(time.Now().UnixNano()), "repeat the choices of an earlier campaign")
+	flag.IntVar(&opts.nodes, "nodes", 3, "on so many nodes")
+	flag.IntVar(&opts.replicas, "replicas", 2, "with so many copies")
+	flag.DurationVar(&opts.lease, "lease", 3*time.Second, "let a node live so long without being heard of")
+	flag.IntVar(&opts.compare, "compare", 1, "compare the copies every so many rounds; 0: never")
+	flag.StringVar(&opts.only, "only", "", "lose it in this `way` only, such as \"primary stopped\"")
+	flag.StringVar(&opts.evidence, "evidence", "chaos-out", "keep what was wrong in the folder `DIR`")
+	flag.Parse()
+	if missing := lab.Missing(); len(missing) > 0 {
+		exit(fmt.Errorf("it needs %s; where that is root, type: sudo make chaos", strings.Join(missing, ", ")))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	exit(campaignOf(ctx, opts))
+}
+
+func campaignOf(ctx context.Context, opts options) error {
+	fmt.Printf("%d nodes, %d copies, a lease of %v: losing the primary %d times, seed %d\n", opts.nodes, opts.replicas, opts.lease, opts.rounds, opts.seed)
+	t, err := run(ctx, opts)
+	t.print(os.Stdout)
+	if err == nil && t.rate() < leastRate {
+		err = fmt.Errorf("only %.1f writes a second were acknowledged: %w", t.rate(), errIdle)
+	}
+	return err
+}
+
+// leastRate is how many acknowledgements per second a campaign needs to say anything (K2).
+const leastRate = 10
+
+var errIdle = errors.New("a campaign in which little happens shows little")
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// actAs plays the user's part, where the arguments ask for it.
+func actAs(args []string) (done bool, err error) {
+	if len(args) < 2 || args[1] != "use" {
+		return false, nil
+	}
+	return true, use(args[2:])
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+)
+
+// tally is what came of a campaign.
+type tally struct {
+	start     time.Time
+	elapsed   time.Duration
+	rounds    int
+	failovers int // in which another became the primary
+	waited    int // of them, after all was mended
+	survived  int
+	acks      int
+	compared  int // copies
+	took      []time.Duration
+	faults    map[string]int
+}
+
+func (t *tally) add(r *round) {
+	if t.faults == nil {
+		t.faults = map[string]int{}
+	}
+	t.rounds++
+	t.faults[r.loss]++
+	t.compared += r.compared.copies
+	if r.survived {
+		t.survived++
+		return
+	}
+	n, _ := r.user.heard.Acks()
+	t.acks += n
+	t.failovers++
+	if r.waited {
+		t.waited++
+		return
+	}
+	t.took = append(t.took, r.took)
+}
+
+// percentile returns the p-th of 100 of the times that failovers took.
+func (t *tally) percentile(p int) time.Duration {
+	if len(t.took) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(t.took))
+	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
+}
+
+// rate is acknowledgements per second.
+func (t *tally) rate() float64 {
+	if t.elapsed == 0 {
+		return 0
+	}
+	return float64(t.acks) / t.elapsed.Seconds()
+}
+
+func (t *tally) print(w io.Writer) {
+	fmt.Fprintf(w, "rounds=%d failovers=%d (%d after all was mended) survived=%d in %.0f s\n", t.rounds, t.failovers, t.waited, t.survived, t.elapsed.Seconds())
+	fmt.Fprintf(w, "acks=%d (%.0f a second) copies_compared=%d\n", t.acks, t.rate(), t.compared)
+	fmt.Fprintf(w, "first acknowledgement elsewhere: p50 %.2f s, p99 %.2f s, of %d\n", t.percentile(50).Seconds(), t.percentile(99).Seconds(), len(t.took))
+	for _, name := range slices.Sorted(maps.Keys(t.faults)) {
+		fmt.Fprintf(w, "  %4d × %s\n", t.faults[name], name)
+	}
+}
