@@ -92,8 +92,15 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, readBuffer)}
 }
 
-// Buffered reports whether more of the stream has arrived already.
-func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
+// Ready reports whether a whole frame has arrived already, so that Next does not wait.
+// It does not look farther than the reader's own small buffer.
+func (r *Reader) Ready() bool {
+	if r.r.Buffered() < headerSize {
+		return false
+	}
+	header, err := r.r.Peek(headerSize)
+	return err == nil && int64(r.r.Buffered()) >= headerSize+int64(binary.LittleEndian.Uint32(header))
+}
 
 // Close gives the reader's memory back. What Next returned must not be used any more.
 func (r *Reader) Close() {
