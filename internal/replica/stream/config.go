@@ -43,6 +43,7 @@ type Snapshot interface {
 	// Next returns the next chunk in ascending order, the LSN of its last change, and
 	// whether it is all zeros; p has room for one. At the end the error is io.EOF.
 	Next(p []byte) (chunk int, changed ballast.LSN, zero bool, err error)
+	Left() int // how many chunks are still to come
 	Close() error
 }
 

@@ -1,0 +1,165 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
+	"github.com/ballast-io/ballast/internal/replica/wire"
+)
+
+// stage brings the copy to a point of this volume by chunks, and returns where it stands
+// then (R6).
+func (s *session) stage(ctx context.Context, m replica.Meeting) (replica.State, error) {
+	h, p := s.h, s.p
+	h.mu.Lock()
+	p.progress = 0
+	p.setState(Staging, nil)
+	h.step(replica.Connected{Node: p.node, Stream: s.attempt}) // it is there, and lacks chunks
+	h.mu.Unlock()
+	apart, err := s.compare(m)
+	if err != nil {
+		return replica.State{}, err
+	}
+	snapshot, err := h.log.SnapshotOf(ctx, func(chunk int) ballast.LSN {
+		if m.Full || apart[chunk] {
+			return 0
+		}
+		return m.Since
+	})
+	if err != nil {
+		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
+	}
+	defer func() {
+		if err := snapshot.Close(); err != nil {
+			h.cfg.Log.Warn("snapshot not closed well", "volume", h.log.ID(), "error", err)
+		}
+	}()
+	if err := s.sendChunks(ctx, snapshot, m, apart); err != nil {
+		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
+	}
+	return s.staged(snapshot.LSN())
+}
+
+// compare asks which chunks the copy changed by itself since both were one.
+func (s *session) compare(m replica.Meeting) (map[int]bool, error) {
+	if m.Full {
+		return map[int]bool{}, nil // it is sent everything
+	}
+	if err := s.send(&wire.Compare{Since: m.Since}); err != nil {
+		return nil, err
+	}
+	list, err := s.list()
+	apart := map[int]bool{}
+	for chunk := range list {
+		apart[chunk] = true
+	}
+	return apart, err
+}
+
+// list reads a list of chunks.
+func (s *session) list() (map[int]ballast.LSN, error) {
+	chunks := map[int]ballast.LSN{}
+	for {
+		part, err := reply[*wire.Staged](s)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range part.Chunks {
+			chunks[int(c.Chunk)] = c.LSN
+		}
+		if !part.More {
+			return chunks, nil
+		}
+	}
+}
+
+// sendChunks sends what the copy lacks of the snapshot.
+func (s *session) sendChunks(ctx context.Context, from Snapshot, m replica.Meeting, apart map[int]bool) error {
+	h := s.h
+	h.log.Keep(s.p.reader(), from.LSN()) // what follows it comes from the log
+	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: m.Since, Lineage: h.lineage})
+	if err != nil {
+		return err
+	}
+	have, err := s.list()
+	if err != nil {
+		return err
+	}
+	buf, done, all := make([]byte, ballast.ChunkSize), 0, from.Left()
+	for {
+		chunk, changed, zero, err := from.Next(buf)
+		if errors.Is(err, io.EOF) {
+			return s.sendZeros(ctx, apart, from.Size())
+		}
+		if err != nil {
+			return err
+		}
+		delete(apart, chunk)
+		s.progress(&done, all)
+		if lsn, ok := have[chunk]; ok && lsn >= changed && lsn > 0 {
+			continue
+		}
+		data := buf
+		if zero {
+			data = nil
+		}
+		if err := s.sendChunk(ctx, chunk, changed, data); err != nil {
+			return err
+		}
+	}
+}
+
+// sendZeros sends the chunks that only the copy ever wrote to: here they are still empty.
+func (s *session) sendZeros(ctx context.Context, apart map[int]bool, size int64) error {
+	for _, chunk := range slices.Sorted(maps.Keys(apart)) {
+		if int64(chunk) >= size/ballast.ChunkSize {
+			continue
+		}
+		if err := s.sendChunk(ctx, chunk, 0, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) sendChunk(ctx context.Context, chunk int, changed ballast.LSN, data []byte) error {
+	err := s.send(&wire.Chunk{Chunk: uint32(chunk), LSN: changed, Data: data}) //nolint:gosec // a chunk's number
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		return errEnded
+	default:
+	}
+	return s.pacer.pause(ctx, len(data), s.foreground())
+}
+
+func (s *session) progress(done *int, all int) {
+	*done++
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.p.progress = float64(*done) / float64(max(all, 1))
+	s.p.busy = s.h.now()
+}
+
+// staged ends the chunks. The copy answers when it is at the new point.
+func (s *session) staged(lsn ballast.LSN) (replica.State, error) {
+	if err := s.send(&wire.StageEnd{}); err != nil {
+		return replica.State{}, err
+	}
+	ack, err := reply[*wire.Ack](s)
+	if err != nil {
+		return replica.State{}, err
+	}
+	if ack.Durable != lsn {
+		return replica.State{}, fmt.Errorf("%s was brought to record %d, and says that it is at %d", s.p.node, lsn, ack.Durable)
+	}
+	return replica.State{Lineage: s.h.lineage, Last: lsn, Applied: lsn, Complete: true}, nil
+}

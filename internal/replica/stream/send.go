@@ -1,0 +1,199 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica/wire"
+	"github.com/ballast-io/ballast/internal/volume"
+)
+
+const (
+	writeSize  = 256 << 10 // bytes of one write, if it is more than one frame
+	logRead    = 1 << 20   // bytes that are read from the log at once
+	flushEvery = 8 << 20   // bytes of the log between two flushes
+)
+
+// tryDirect gathers what a flush needs for the caller to write, who then holds sending. It
+// reports false when the peer's own goroutine sends it. The caller holds mu.
+func (p *peer) tryDirect() bool {
+	if !p.streaming {
+		return false
+	}
+	if !p.sending.TryLock() {
+		p.kick()
+		return false
+	}
+	frames, ok := p.h.ring.after(p.sent)
+	n := p.flyBytes
+	for _, s := range frames {
+		n += s.n
+	}
+	if !ok || n > inlineLimit {
+		p.kick()
+		p.sending.Unlock()
+		return false
+	}
+	p.setState(Streaming, nil)
+	p.live = true
+	p.gather(frames)
+	return true
+}
+
+// gather puts frames into out, with what else the peer is to be told. The caller holds
+// sending and mu.
+func (p *peer) gather(frames []slot) {
+	p.gatherHead()
+	for _, s := range frames {
+		p.out = append(p.out, p.h.ring.bytes(s)...)
+		p.noteSent(s.last, s.n)
+	}
+	p.gatherFlush()
+	p.h.trim()
+}
+
+// gatherHead puts into out what comes before records: the size that they may need, and
+// what is committed.
+func (p *peer) gatherHead() {
+	if p.size < p.h.size {
+		p.size = p.h.size
+		p.out = wire.Encode(p.out, &wire.Resize{Size: p.size})
+	}
+	if p.told < p.h.committed {
+		p.told = p.h.committed
+		p.out = wire.Encode(p.out, &wire.Commit{LSN: p.told})
+	}
+}
+
+// gatherFlush asks for what somebody waits for, once it was sent.
+func (p *peer) gatherFlush() {
+	if want := min(p.h.wanted, p.sent); want > p.flushSent && want > p.durable {
+		p.flushSent = want
+		p.out = wire.Encode(p.out, &wire.Flush{LSN: want})
+	}
+}
+
+// noteSent notes a frame that was put into out.
+func (p *peer) noteSent(last ballast.LSN, n int) {
+	p.sent = last
+	p.flying = append(p.flying, flight{last, n})
+	p.flyBytes += n
+	p.busy = p.h.now()
+}
+
+// trim lets go of the frames that every stream was sent. The caller holds mu.
+func (h *Hub) trim() {
+	all := h.last
+	for _, p := range h.peers {
+		if p.streaming {
+			all = min(all, p.sent)
+		}
+	}
+	h.ring.forget(all)
+}
+
+// stream sends records from behind p.sent on until the connection ends, in the peer's own
+// goroutine.
+func (s *session) stream(ctx context.Context) error {
+	for {
+		sent, behind, err := s.sendRing()
+		if behind && err == nil {
+			sent, err = s.sendLog(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if sent {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.ended:
+			return errEnded
+		case <-s.p.kicks:
+		}
+	}
+}
+
+// sendRing sends some of what the ring has for the peer. It reports whether that was
+// records, and whether the peer is behind what the ring has.
+func (s *session) sendRing() (sent, behind bool, err error) {
+	p, h := s.p, s.h
+	size := h.log.Size()
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	h.mu.Lock()
+	h.size = max(h.size, size)
+	frames, ok := h.ring.after(p.sent)
+	p.live = ok || p.sent >= h.last
+	if p.live {
+		p.setState(Streaming, nil)
+	}
+	frames = some(frames)
+	p.gather(frames)
+	behind = !p.live
+	h.mu.Unlock()
+	return len(frames) > 0, behind, p.writeOut(writeLimit)
+}
+
+// some returns as many frames as go into one write, at least one.
+func some(frames []slot) []slot {
+	n := 0
+	for i, s := range frames {
+		if n += s.n; n > writeSize && i > 0 {
+			return frames[:i]
+		}
+	}
+	return frames
+}
+
+// sendLog sends a piece of the volume's log, and reports whether there was one (S1). What
+// is not durable here yet is not read: the next [Hub.Durable] calls again.
+func (s *session) sendLog(ctx context.Context) (bool, error) {
+	p, h := s.p, s.h
+	h.mu.Lock()
+	after := p.sent
+	p.setState(CatchingUp, nil)
+	h.mu.Unlock()
+	batches, err := h.log.ReadLog(after, logRead)
+	if err != nil {
+		return false, fmt.Errorf("read log of volume %s for %s: %w", h.log.ID(), p.node, err)
+	}
+	size, n := h.log.Size(), 0
+	for _, b := range batches {
+		if b.First != after+1 {
+			return false, fmt.Errorf("read log of volume %s for %s: records from %d on were read behind record %d", h.log.ID(), p.node, b.First, after)
+		}
+		after = b.Last()
+		n += wire.FrameSize(len(b.Records), len(b.Data))
+		if err := s.sendBatch(b, size); err != nil {
+			return false, err
+		}
+	}
+	s.unflushed += n
+	if s.unflushed >= flushEvery || len(batches) == 0 && s.unflushed > 0 {
+		s.unflushed = 0
+		if err := s.send(&wire.Flush{LSN: after}); err != nil {
+			return false, err
+		}
+	}
+	return len(batches) > 0, s.pacer.pause(ctx, n, s.foreground())
+}
+
+// sendBatch sends a batch of the log.
+func (s *session) sendBatch(b volume.Batch, size int64) error {
+	p, h := s.p, s.h
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	h.mu.Lock()
+	h.size = max(h.size, size)
+	p.gatherHead()
+	p.out = wire.Encode(p.out, &wire.Append{Batch: b})
+	p.noteSent(b.Last(), wire.FrameSize(len(b.Records), len(b.Data)))
+	p.gatherFlush()
+	h.trim()
+	h.mu.Unlock()
+	return p.writeOut(writeLimit)
+}
