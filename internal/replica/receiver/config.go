@@ -12,7 +12,7 @@ import (
 
 // Copy is what a Receiver needs of a volume's files; a volume.Follower, adapted.
 type Copy interface {
-	State() State
+	State() volume.FollowerState
 	Follow(epoch ballast.Epoch, lineage volume.Lineage, cut ballast.LSN) error
 	Promise(epoch ballast.Epoch) error
 	Append(b volume.Batch) error
@@ -24,21 +24,6 @@ type Copy interface {
 	Stage(to StagePoint) (Staging, error)
 	Run(ctx context.Context) error
 	Close() error
-}
-
-// State is where a copy stands.
-type State struct {
-	Size      int64
-	Epoch     ballast.Epoch
-	Lineage   volume.Lineage
-	Last      ballast.LSN
-	Durable   ballast.LSN
-	Committed ballast.LSN
-	Applied   ballast.LSN
-	Complete  bool
-	Missing   int // chunks that are still to come in the present staging
-	Staged    int // chunks of it that are here
-	Err       error
 }
 
 // StagePoint is where chunks bring a copy.

@@ -24,9 +24,9 @@ type entry struct {
 	stream  *session
 	leader  ballast.NodeID
 	since   time.Time
-	ended   error // why the latest stream did
-	state   State // as it was last seen
-	counted bool  // state is worth telling
+	ended   error                // why the latest stream did
+	state   volume.FollowerState // as it was last seen
+	counted bool                 // state is worth telling
 
 	pins atomic.Int32 // what keeps the copy from being closed
 	used atomic.Int64 // when it was last used, monotonic
@@ -184,7 +184,7 @@ func (e *entry) closeIfIdle() {
 	}
 }
 
-func (e *entry) note(s State) {
+func (e *entry) note(s volume.FollowerState) {
 	e.r.mu.Lock()
 	defer e.r.mu.Unlock()
 	e.state, e.counted = s, true

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/volume"
 )
 
 var errClosed = errors.New("the receiver has ended")
@@ -168,23 +167,12 @@ func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 		return Point{}, err
 	}
 	s := c.State()
-	lineage := begin(s.Lineage, epoch, s.Last+1)
+	lineage := s.Lineage.Next(epoch, s.Last+1)
 	if err := c.Follow(epoch, lineage, s.Last); err != nil {
 		return Point{}, err
 	}
 	c.Commit(s.Last)
 	return Point{LSN: s.Last, Size: s.Size, Lineage: lineage}, nil
-}
-
-// begin returns the lineage with a new epoch from lsn on.
-func begin(l volume.Lineage, epoch ballast.Epoch, lsn ballast.LSN) volume.Lineage {
-	var next volume.Lineage
-	for _, r := range l {
-		if r.From < lsn {
-			next = append(next, r)
-		}
-	}
-	return append(next, volume.Reign{Epoch: epoch, From: lsn})
 }
 
 // Chunk reads a chunk of the copy here into p, for that leader. The error is

@@ -59,7 +59,7 @@ type session struct {
 func (r *Receiver) Serve(ctx context.Context, conn net.Conn, peer ballast.NodeID) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // else it ends by itself later
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // see extend
 	defer stop()
 	s := &session{r: r, conn: conn, peer: peer, cancel: cancel, in: wire.NewReader(conn), silent: r.cfg.Patience}
 	defer s.in.Close()
@@ -151,19 +151,20 @@ func (s *session) stream(ctx context.Context) error {
 	}
 }
 
-// welcome opens the copy and says where it stands.
-func (s *session) welcome(ctx context.Context) (state State, err error) {
+// welcome opens the copy, stores the epoch (R4), and says where it stands.
+func (s *session) welcome(ctx context.Context) (state volume.FollowerState, err error) {
 	err = s.e.use(ctx, s.hello.Size, func(c Copy) error {
-		state, s.opened = c.State(), s.e.opened
+		s.opened = s.e.opened
+		if err := c.Promise(s.hello.Epoch); err != nil && !seeded(serveOldEpoch) {
+			return err
+		}
+		state = c.State()
 		return state.Err
 	})
 	if err != nil {
 		return state, err
 	}
 	s.e.note(state)
-	if s.hello.Epoch < state.Epoch && !seeded(serveOldEpoch) { // R4
-		return state, fmt.Errorf("%w: %v is stored here, %v is over", volume.ErrStaleEpoch, state.Epoch, s.hello.Epoch)
-	}
 	version, _ := wire.Negotiate(s.hello.Min, s.hello.Max)
 	return state, s.send(&wire.Welcome{
 		Version: version, Node: s.r.cfg.Node, Size: state.Size, Epoch: state.Epoch, Last: state.Last,
@@ -174,7 +175,7 @@ func (s *session) welcome(ctx context.Context) (state State, err error) {
 // step takes one message, and syncs when one that came asked for it and no whole one
 // waits behind it.
 func (s *session) step(ctx context.Context) error {
-	if err := s.extend(); err != nil {
+	if err := s.extend(ctx); err != nil {
 		return err
 	}
 	m, err := s.in.Next()
@@ -197,13 +198,15 @@ func (s *session) step(ctx context.Context) error {
 }
 
 // extend moves the read deadline (S3 of package stream, on this side).
-func (s *session) extend() error {
+func (s *session) extend(ctx context.Context) error {
 	now := s.r.now()
-	if now-s.heard < pulseBusy && s.heard > 0 {
-		return nil
+	if now-s.heard >= pulseBusy || s.heard == 0 {
+		s.heard = now
+		if err := s.conn.SetReadDeadline(time.Now().Add(s.silent)); err != nil {
+			return err
+		}
 	}
-	s.heard = now
-	return s.conn.SetReadDeadline(time.Now().Add(s.silent))
+	return ctx.Err() // it may have ended before the deadline was set
 }
 
 func (s *session) touch() { s.busy.Store(int64(s.r.now())) }

@@ -11,14 +11,10 @@ import (
 
 const stageAckEvery = 16 // chunks
 
-// compare answers with the chunks that the copy changed by itself. The leader's epoch is
-// stored first: from here on the copy is on its way to the leader's state (R4).
+// compare answers with the chunks that the copy changed by itself, or lacks.
 func (s *session) compare(ctx context.Context, since ballast.LSN) error {
 	var changed []int
 	err := s.use(ctx, func(c Copy) error {
-		if err := c.Promise(s.hello.Epoch); err != nil {
-			return err
-		}
 		changed = c.Changed(since)
 		return nil
 	})
@@ -50,9 +46,6 @@ func (s *session) stage(ctx context.Context, m *wire.StageBegin) error {
 	}
 	s.following = false
 	err := s.use(ctx, func(c Copy) error {
-		if err := c.Promise(m.Epoch); err != nil {
-			return err
-		}
 		staging, err := c.Stage(StagePoint{LSN: m.LSN, Epoch: m.Epoch, Size: m.Size, Lineage: m.Lineage, Since: m.Since})
 		if err != nil {
 			return fmt.Errorf("begin to take chunks: %w", err)

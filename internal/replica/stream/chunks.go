@@ -5,32 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/replica/wire"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // stage brings the copy to a point of this volume by chunks, and returns where it stands
 // then (R6).
-func (s *session) stage(ctx context.Context, m replica.Meeting) (replica.State, error) {
+func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.State) (replica.State, error) {
 	h, p := s.h, s.p
 	h.mu.Lock()
 	p.progress = 0
 	p.setState(Staging, nil)
 	h.step(replica.Connected{Node: p.node, Stream: s.attempt}) // it is there, and lacks chunks
 	h.mu.Unlock()
-	apart, err := s.compare(m)
+	// What it has not folded yet, it loses on the way: chunks come since what its image has.
+	since := min(m.Since, state.Applied)
+	apart, err := s.compare(since)
 	if err != nil {
 		return replica.State{}, err
 	}
 	snapshot, err := h.log.SnapshotOf(ctx, func(chunk int) ballast.LSN {
-		if m.Full || apart[chunk] {
-			return 0
+		if apart[chunk] {
+			return volume.Always // whatever it is here
 		}
-		return m.Since
+		return since
 	})
 	if err != nil {
 		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
@@ -40,18 +41,15 @@ func (s *session) stage(ctx context.Context, m replica.Meeting) (replica.State, 
 			h.cfg.Log.Warn("snapshot not closed well", "volume", h.log.ID(), "error", err)
 		}
 	}()
-	if err := s.sendChunks(ctx, snapshot, m, apart); err != nil {
+	if err := s.sendChunks(ctx, snapshot, since); err != nil {
 		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
 	}
 	return s.staged(snapshot.LSN())
 }
 
-// compare asks which chunks the copy changed by itself since both were one.
-func (s *session) compare(m replica.Meeting) (map[int]bool, error) {
-	if m.Full {
-		return map[int]bool{}, nil // it is sent everything
-	}
-	if err := s.send(&wire.Compare{Since: m.Since}); err != nil {
+// compare asks which chunks the copy changed by itself since both were one, or lacks.
+func (s *session) compare(since ballast.LSN) (map[int]bool, error) {
+	if err := s.send(&wire.Compare{Since: since}); err != nil {
 		return nil, err
 	}
 	list, err := s.list()
@@ -80,10 +78,10 @@ func (s *session) list() (map[int]ballast.LSN, error) {
 }
 
 // sendChunks sends what the copy lacks of the snapshot.
-func (s *session) sendChunks(ctx context.Context, from Snapshot, m replica.Meeting, apart map[int]bool) error {
+func (s *session) sendChunks(ctx context.Context, from Snapshot, since ballast.LSN) error {
 	h := s.h
 	h.log.Keep(s.p.reader(), from.LSN()) // what follows it comes from the log
-	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: m.Since, Lineage: h.lineage})
+	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: since, Lineage: h.lineage})
 	if err != nil {
 		return err
 	}
@@ -95,12 +93,11 @@ func (s *session) sendChunks(ctx context.Context, from Snapshot, m replica.Meeti
 	for {
 		chunk, changed, zero, err := from.Next(buf)
 		if errors.Is(err, io.EOF) {
-			return s.sendZeros(ctx, apart, from.Size())
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		delete(apart, chunk)
 		s.progress(&done, all)
 		if lsn, ok := have[chunk]; ok && lsn >= changed && lsn > 0 {
 			continue
@@ -113,19 +110,6 @@ func (s *session) sendChunks(ctx context.Context, from Snapshot, m replica.Meeti
 			return err
 		}
 	}
-}
-
-// sendZeros sends the chunks that only the copy ever wrote to: here they are still empty.
-func (s *session) sendZeros(ctx context.Context, apart map[int]bool, size int64) error {
-	for _, chunk := range slices.Sorted(maps.Keys(apart)) {
-		if int64(chunk) >= size/ballast.ChunkSize {
-			continue
-		}
-		if err := s.sendChunk(ctx, chunk, 0, nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *session) sendChunk(ctx context.Context, chunk int, changed ballast.LSN, data []byte) error {

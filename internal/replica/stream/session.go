@@ -156,7 +156,7 @@ func (s *session) lead(ctx context.Context, w *wire.Welcome) error {
 		if m.FromLog {
 			return s.follow(ctx, m.Cut)
 		}
-		if state, err = s.stage(ctx, m); err != nil {
+		if state, err = s.stage(ctx, m, state); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,35 @@
+package stream_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/ballast-io/ballast"
+)
+
+// What was flushed is on the copy, once that is in sync (R1).
+func TestACopyGetsWhatIsFlushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "n1", "n2")
+		a, b := c.nodes["n1"], c.nodes["n2"]
+		c.blank(b)
+		c.receive(b)
+		l := c.lead(a)
+		c.inSync("n2")
+		for i := range 100 {
+			if _, err := l.v.WriteAt(block(byte(i)), int64(i)*ballast.BlockSize); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.v.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			last, _, _ := l.v.Position()
+			if got := b.r.Copies()[0]; got.Durable < last {
+				t.Fatalf("flush %d was acknowledged, and n2 has %d of %d", i, got.Durable, last)
+			}
+		}
+		l.close(t)
+		b.stop()
+		c.sameContent(a, b)
+	})
+}
