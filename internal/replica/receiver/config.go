@@ -21,22 +21,14 @@ type Copy interface {
 	Resize(size int64) error
 	ReadChunk(ctx context.Context, chunk int, p []byte) error
 	Changed(after ballast.LSN) []int
-	Stage(to StagePoint) (Staging, error)
+	Stage(to volume.StagePoint) (Staging, error)
 	Run(ctx context.Context) error
 	Close() error
 }
 
-// StagePoint is where chunks bring a copy.
-type StagePoint struct {
-	LSN     ballast.LSN
-	Epoch   ballast.Epoch
-	Size    int64
-	Lineage volume.Lineage
-	Since   ballast.LSN
-}
-
 // Staging is a copy on its way to another point.
 type Staging interface {
+	Expect(chunks int)
 	Staged() iter.Seq2[int, ballast.LSN]
 	Put(chunk int, lsn ballast.LSN, data []byte) error
 	Finish() error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica/wire"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 const stageAckEvery = 16 // chunks
@@ -46,10 +47,11 @@ func (s *session) stage(ctx context.Context, m *wire.StageBegin) error {
 	}
 	s.following = false
 	err := s.use(ctx, func(c Copy) error {
-		staging, err := c.Stage(StagePoint{LSN: m.LSN, Epoch: m.Epoch, Size: m.Size, Lineage: m.Lineage, Since: m.Since})
+		staging, err := c.Stage(volume.StagePoint{LSN: m.LSN, Epoch: m.Epoch, Size: m.Size, Lineage: m.Lineage, Since: m.Since})
 		if err != nil {
 			return fmt.Errorf("begin to take chunks: %w", err)
 		}
+		staging.Expect(int(m.Chunks))
 		s.staging, s.puts = staging, 0
 		s.e.pins.Add(1) // it must not be closed as long as there is the staging
 		return nil

@@ -81,7 +81,7 @@ func (s *session) list() (map[int]ballast.LSN, error) {
 func (s *session) sendChunks(ctx context.Context, from Snapshot, since ballast.LSN) error {
 	h := s.h
 	h.log.Keep(s.p.reader(), from.LSN()) // what follows it comes from the log
-	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: since, Lineage: h.lineage})
+	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: since, Chunks: uint32(from.Left()), Lineage: h.lineage})
 	if err != nil {
 		return err
 	}

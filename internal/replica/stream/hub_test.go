@@ -7,12 +7,18 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// What was flushed is on the copy, once that is in sync (R1).
+// What was flushed is on the copy, once that is in sync (R1): one that began with all the
+// log, and one that began with chunks.
 func TestACopyGetsWhatIsFlushed(t *testing.T) {
+	t.Run("log", func(t *testing.T) { testCopyGetsWhatIsFlushed(t, (*cluster).blank) })
+	t.Run("chunks", func(t *testing.T) { testCopyGetsWhatIsFlushed(t, func(*cluster, *node) {}) })
+}
+
+func testCopyGetsWhatIsFlushed(t *testing.T, begin func(*cluster, *node)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, "n1", "n2")
 		a, b := c.nodes["n1"], c.nodes["n2"]
-		c.blank(b)
+		begin(c, b)
 		c.receive(b)
 		l := c.lead(a)
 		c.inSync("n2")

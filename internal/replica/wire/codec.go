@@ -282,12 +282,13 @@ func (m *StageBegin) encode(e *encoder) {
 	e.u64(uint64(m.Epoch))
 	e.u64(uint64(m.Size)) //nolint:gosec // a size
 	e.u64(uint64(m.Since))
+	e.u32(m.Chunks)
 	e.lineage(m.Lineage)
 }
 
 func (m *StageBegin) decode(d *decoder) {
 	m.LSN, m.Epoch, m.Size = d.lsn(), d.epoch(), d.size()
-	m.Since, m.Lineage = d.lsn(), d.lineage()
+	m.Since, m.Chunks, m.Lineage = d.lsn(), d.chunk(), d.lineage()
 	d.require(m.Epoch > 0 && m.Since <= m.LSN)
 }
 

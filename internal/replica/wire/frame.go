@@ -33,7 +33,7 @@ var limits = [...]int{
 	KindAck:        16,
 	KindResize:     8,
 	KindCompare:    8,
-	KindStageBegin: 34 + MaxReigns*reignSize,
+	KindStageBegin: 38 + MaxReigns*reignSize,
 	KindStaged:     3 + MaxStaged*stagedSize,
 	KindChunk:      12 + MaxData,
 	KindStageEnd:   0 + 1, // empty; see decodeMessage

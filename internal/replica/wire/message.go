@@ -141,6 +141,7 @@ type StageBegin struct {
 	Epoch   ballast.Epoch
 	Size    int64
 	Since   ballast.LSN // chunks that changed after it come
+	Chunks  uint32      // how many, at most: for who asks how far it is
 	Lineage volume.Lineage
 }
 

@@ -32,7 +32,7 @@ func examples() map[string]Message {
 		"ack":         &Ack{Received: 802, Durable: 801},
 		"resize":      &Resize{Size: 9 << 20},
 		"compare":     &Compare{Since: 799},
-		"stage-begin": &StageBegin{LSN: 990, Epoch: 4, Size: 8 << 20, Since: 799, Lineage: lineage},
+		"stage-begin": &StageBegin{LSN: 990, Epoch: 4, Size: 8 << 20, Since: 799, Chunks: 5, Lineage: lineage},
 		"staged":      &Staged{More: true, Chunks: []StagedChunk{{Chunk: 3, LSN: 912}, {Chunk: 4}}},
 		"chunk":       &Chunk{Chunk: 3, LSN: 970, Data: bytes.Repeat(data, ballast.ChunkSize/len(data))},
 		"chunk-zeros": &Chunk{Chunk: 4, LSN: 971},
