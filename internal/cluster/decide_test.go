@@ -213,7 +213,7 @@ func FuzzDecodeView(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, r := range all {
+		for _, r := range all.records {
 			if r.check() != nil {
 				t.Errorf("accepted %+v", r)
 			}

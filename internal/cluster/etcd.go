@@ -7,13 +7,12 @@ import (
 	"log/slog"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/config"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/etcd/server/v3/features"
-	"go.uber.org/zap"
+
+	"github.com/ballast-io/ballast"
 )
 
 const (
@@ -29,25 +28,39 @@ const (
 // errBroken says that etcd gave up in this process, which cannot be undone in it.
 var errBroken = errors.New("etcd gave up")
 
-// etcd is a member in this process. It opens no socket: calls are function
-// calls, so there is nothing to authenticate (G10).
+// etcd is a member in this process. It opens no socket: calls are function calls, and
+// its peers come in by the node's one port (G10).
 type etcd struct {
-	server *etcdserver.EtcdServer
-	client *clientv3.Client
-	died   chan error // etcd met something it does not survive
+	server  *etcdserver.EtcdServer
+	client  *clientv3.Client
+	handler *memberHandler // nil: it has no peers
+	died    chan error     // etcd met something it does not survive
 }
 
-// startEtcd returns a member that can be asked, with its data in dir. The caller
-// must stop it.
-func startEtcd(ctx context.Context, dir string, log *slog.Logger) (*etcd, error) {
+// memberSpec says how a member starts.
+type memberSpec struct {
+	dir     string
+	node    ballast.NodeID
+	peering *Peering // nil: it has no peers
+	join    []Member // who holds etcd already, this one among them; nil: it is the first, or was there before
+	force   bool     // the others are lost: it goes on alone
+}
+
+// startEtcd returns a member, with its data in dir. The caller must stop it. What it
+// is asked may take until the members that vote are there.
+func startEtcd(ctx context.Context, spec memberSpec, log *slog.Logger) (*etcd, error) {
 	died := make(chan error, 1)
-	server, err := bootEtcd(ctx, memberConfig(dir, etcdLogger(log, died)), died)
+	cfg, err := memberConfig(spec, etcdLogger(log, died))
 	if err != nil {
-		return nil, fmt.Errorf("start etcd on %s: %w", dir, err)
+		return nil, fmt.Errorf("start etcd on %s: %w", spec.dir, err)
+	}
+	server, err := bootEtcd(ctx, cfg, died)
+	if err != nil {
+		return nil, fmt.Errorf("start etcd on %s: %w", spec.dir, err)
 	}
 	e := &etcd{server: server, client: v3client.New(server), died: died}
-	if err := e.waitReady(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start etcd on %s: %w", dir, err), e.stop())
+	if spec.peering != nil {
+		e.handler = newMemberHandler(server)
 	}
 	return e, nil
 }
@@ -102,12 +115,20 @@ func (e *etcd) waitReady(ctx context.Context) error {
 	case err := <-e.died:
 		return err
 	case <-e.server.StopNotify():
-		return fmt.Errorf("it stopped: %w", errBroken)
-	case <-time.After(startPatience):
+		return fmt.Errorf("%w: %w", errStopped, errBroken)
+	case <-e.patience():
 		return fmt.Errorf("no answer within %s: %w", startPatience, errBroken)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// patience ends for a member on its own; one of several waits for the others.
+func (e *etcd) patience() <-chan time.Time {
+	if e.handler != nil {
+		return nil
+	}
+	return time.After(startPatience)
 }
 
 // stop ends the member. One that gave up may never end; it is left to the end
@@ -116,6 +137,9 @@ func (e *etcd) stop() error {
 	stopped := make(chan error, 1)
 	go func() {
 		err := e.client.Close()
+		if e.handler != nil {
+			e.handler.stop()
+		}
 		e.server.Stop()
 		stopped <- err
 	}()
@@ -127,44 +151,5 @@ func (e *etcd) stop() error {
 		return nil
 	case <-time.After(stopPatience):
 		return fmt.Errorf("stop etcd: it did not end within %s: %w", stopPatience, errBroken)
-	}
-}
-
-// memberConfig is tuned for a few thousand small records: little memory, short
-// history, quick start.
-func memberConfig(dir string, log *zap.Logger) config.ServerConfig {
-	urls := types.MustNewURLs([]string{memberURL})
-	return config.ServerConfig{
-		Name:                        memberName,
-		ClientURLs:                  urls,
-		PeerURLs:                    urls,
-		InitialPeerURLsMap:          types.URLsMap{memberName: urls},
-		InitialClusterToken:         memberName,
-		NewCluster:                  true,
-		DataDir:                     dir,
-		SnapshotCount:               5000,
-		SnapshotCatchUpEntries:      500,
-		MaxSnapFiles:                2,
-		MaxWALFiles:                 2,
-		TickMs:                      50,
-		ElectionTicks:               10,
-		InitialElectionTickAdvance:  true,
-		PreVote:                     true,
-		AutoCompactionMode:          "revision",
-		AutoCompactionRetention:     1000,
-		CompactionBatchLimit:        1000,
-		QuotaBackendBytes:           512 << 20,
-		MaxTxnOps:                   16,
-		MaxRequestBytes:             2 * maxRecord,
-		StrictReconfigCheck:         true,
-		AuthToken:                   "simple",
-		BcryptCost:                  10,
-		WatchProgressNotifyInterval: 10 * time.Minute,
-		DowngradeCheckTime:          time.Minute,
-		WarningApplyDuration:        time.Second,
-		WarningUnaryRequestDuration: 3 * time.Second,
-		V2Deprecation:               config.V2DeprDefault,
-		ServerFeatureGate:           features.NewDefaultServerFeatureGate(memberName, log),
-		Logger:                      log,
 	}
 }

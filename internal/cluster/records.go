@@ -22,6 +22,12 @@ type Config struct {
 	// Lease is how long a node that never had a session is waited for before what it
 	// holds may be claimed; 0: [DefaultLease].
 	Lease time.Duration
+
+	Peering  *Peering      // how nodes reach each other's etcd; nil: this node is alone. See SetPeering
+	External *External     // an etcd that is not ours; nil: nodes of the cluster hold it
+	Most     int           // how many of them do at most; 0: [MostMembers]
+	GiveUp   time.Duration // how long a member's node may be away before another takes its place; 0: 10 minutes
+	ForceNew bool          // the other members are lost for good: go on alone with what this one has
 }
 
 // Records are the volume records. The methods that look up answer from the
@@ -32,10 +38,17 @@ type Records struct {
 	view     *view
 	sessions *sessions
 
-	mu    sync.Mutex // guards everything below
-	keys  keyspace   // nil while etcd is away
-	ready chan struct{}
-	err   error // why the records are away
+	switched chan struct{} // has room for one: how nodes reach each other was changed
+
+	mu      sync.Mutex // guards everything below
+	keys    keyspace   // nil while etcd is away
+	ready   chan struct{}
+	err     error          // why the records are away
+	peering *Peering       // what it points to is never changed
+	forsake bool           // what this node has is to be set aside for what others have
+	serving *memberHandler // nil: no others are served
+	force   bool           // the next start goes on alone
+	leads   bool           // this node's member leads etcd
 }
 
 // Open returns the records as this node last knew them. Run brings them up to
@@ -53,7 +66,13 @@ func newRecords(cfg Config) *Records {
 	if cfg.Lease <= 0 {
 		cfg.Lease = DefaultLease
 	}
-	return &Records{cfg: cfg, view: newView(), sessions: newSessions(cfg.Lease), ready: make(chan struct{})}
+	if cfg.GiveUp <= 0 {
+		cfg.GiveUp = 10 * time.Minute
+	}
+	return &Records{
+		cfg: cfg, view: newView(), sessions: newSessions(cfg.Lease),
+		ready: make(chan struct{}), switched: make(chan struct{}, 1), peering: cfg.Peering, force: cfg.ForceNew,
+	}
 }
 
 // Ready reports whether changes are possible, and if not, why when that is known.

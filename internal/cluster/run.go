@@ -30,24 +30,6 @@ func (r *Records) Run(ctx context.Context) error {
 	return err
 }
 
-func (r *Records) run(ctx context.Context) (err error) {
-	if err := r.refuseForgotten(); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
-		return fmt.Errorf("make folder for the records: %w", err)
-	}
-	member, err := startEtcd(ctx, r.cfg.Dir, r.cfg.Log)
-	if err != nil {
-		return explainStart(r.cfg.Dir, err)
-	}
-	defer func() {
-		r.setKeys(nil, err)
-		err = errors.Join(err, member.stop())
-	}()
-	return r.follow(ctx, etcdKeys{member.client}, member.died)
-}
-
 // refuseForgotten keeps an empty etcd from declaring every volume unknown:
 // Docker would drop what it knows of them.
 func (r *Records) refuseForgotten() error {
@@ -71,19 +53,14 @@ func explainStart(dir string, err error) error {
 		"but nothing can be changed; free disk space when the disk is full, else put the folder back from a copy: %w", dir, err)
 }
 
-// follow takes in everything, and then every change.
-func (r *Records) follow(ctx context.Context, keys keyspace, died <-chan error) error {
+// follow takes in everything, and then every change, and does more meanwhile.
+func (r *Records) follow(ctx context.Context, keys keyspace, more ...func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.sync(ctx, keys) })
 	group.Go(func() error { return r.persist(ctx) })
-	group.Go(func() error {
-		select {
-		case err := <-died:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	for _, f := range more {
+		group.Go(func() error { return f(ctx) })
+	}
 	return group.Wait()
 }
 

@@ -2,25 +2,12 @@ package cluster
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/vfs"
-)
-
-// viewFile is where the view outlives the agent. It is a copy: losing it costs
-// the answers of the moment until etcd is up, and nothing else.
-const viewFile = "view.json"
-
-const (
-	viewVersion = 1
-	maxViewFile = 256 << 20
 )
 
 // view is the records as this node last knew them.
@@ -173,81 +160,19 @@ func (v *view) signalLocked(c change) {
 	}
 }
 
+// forget forgets everything: what comes is another cluster's.
+func (v *view) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.records)
+	clear(v.nodes)
+	v.members, v.complete = nil, false
+	v.nameAllLocked()
+	v.signalLocked(change{all: true})
+}
+
 func (v *view) size() int {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return len(v.records)
-}
-
-// storedView is the file.
-type storedView struct {
-	Version int               `json:"version"`
-	Records []json.RawMessage `json:"records"`
-}
-
-// encode returns the view as it is stored, sorted by id.
-func (v *view) encode() ([]byte, error) {
-	v.mu.RLock()
-	ids := slices.Sorted(maps.Keys(v.records))
-	records := make([]Record, len(ids))
-	for i, id := range ids {
-		records[i] = v.records[id].Record
-	}
-	v.mu.RUnlock()
-	stored := storedView{Version: viewVersion, Records: []json.RawMessage{}}
-	for _, r := range records {
-		data, err := encodeRecord(r)
-		if err != nil {
-			return nil, fmt.Errorf("encode record of volume %q: %w", r.Name, err)
-		}
-		stored.Records = append(stored.Records, data)
-	}
-	return json.Marshal(stored)
-}
-
-// decodeView returns the records of a stored view.
-func decodeView(data []byte) ([]versioned, error) {
-	var stored storedView
-	if err := json.Unmarshal(data, &stored); err != nil {
-		return nil, fmt.Errorf("decode view: %w", err)
-	}
-	if stored.Version != viewVersion {
-		return nil, fmt.Errorf("decode view: it has format %d, this release reads %d", stored.Version, viewVersion)
-	}
-	var all []versioned
-	for _, raw := range stored.Records {
-		r, err := decodeRecord(raw)
-		if err != nil {
-			return nil, fmt.Errorf("decode view: %w", err)
-		}
-		all = append(all, versioned{Record: r})
-	}
-	return all, nil
-}
-
-// load takes in what the last agent knew. Nothing of it is certain: it may be
-// a little old, so complete stays false.
-func (v *view) load(fsys vfs.FS) error {
-	data, err := vfs.ReadFile(fsys, viewFile, maxViewFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	all, err := decodeView(data)
-	if err != nil {
-		return err
-	}
-	v.replace(all, 0, false)
-	return nil
-}
-
-// save writes the view once.
-func (v *view) save(fsys vfs.FS) error {
-	data, err := v.encode()
-	if err != nil {
-		return err
-	}
-	return vfs.ReplaceFile(fsys, viewFile, data)
 }
