@@ -22,6 +22,11 @@ const (
 	acceptLowerEpoch      bug = "accept-lower-epoch"      // a copy follows the leader before
 	forgetEpoch           bug = "forget-epoch"            // a promise that a power cut takes away
 	foldBeyondCommitted   bug = "fold-beyond-committed"   // a copy's image has what its next leader cuts
+	commitOnReopen        bug = "commit-on-reopen"        // a copy takes all that it has for committed
+	keepCutRecords        bug = "keep-cut-records"        // a copy goes on behind records that were cut
+	leaveStale            bug = "leave-stale"             // batches behind the log's end stay, and bear witness
+	skipBatchSum          bug = "skip-batch-sum"          // a copy takes what was damaged on its way
+	ignoreGap             bug = "ignore-gap"              // a copy appends what does not follow
 	skipFollowerSync      bug = "skip-follower-sync"      // a copy acknowledges what it did not sync
 	stagedBeforeSync      bug = "staged-before-sync"      // a chunk is taken for staged that a power cut takes away
 	keepStaged            bug = "keep-staged"             // a chunk staged of another history is taken for current

@@ -63,11 +63,11 @@ func (v *Volume) refuse(epoch ballast.Epoch) error {
 func (v *Volume) follow(epoch ballast.Epoch, lineage Lineage, cut ballast.LSN) error {
 	v.applying.Lock()
 	defer v.applying.Unlock()
-	if !lineage.valid() || lineage.Epoch() != epoch {
-		return fmt.Errorf("%w: the lineage is not one of %v", ballast.ErrInvalid, epoch)
-	}
 	if err := v.refuse(epoch); err != nil {
 		return err
+	}
+	if !lineage.valid() || lineage.Epoch() != epoch {
+		return fmt.Errorf("%w: the lineage is not one of %v", ballast.ErrInvalid, epoch)
 	}
 	if v.desc.Merging != 0 {
 		return fmt.Errorf("%w: it is being brought to another point", ballast.ErrNotReady)
@@ -122,7 +122,7 @@ func (l Lineage) graft(other Lineage, cut ballast.LSN) Lineage {
 // caller holds applying, making and writing.
 func (v *Volume) turnTo(lineage Lineage, cut ballast.LSN) error {
 	v.mu.Lock()
-	cuts := cut < v.log.last
+	cuts := cut < v.log.last && !seeded(keepCutRecords)
 	v.freezeIfAny() // what was here before can be read apart from what comes; see ReadChunk
 	v.log.durable = min(v.log.durable, cut)
 	v.committed = min(v.committed, cut) // if the leader was forced, less is committed than was

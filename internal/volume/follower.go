@@ -86,7 +86,10 @@ func OpenFollower(fsys vfs.FS, dir string, opts FollowerOptions) (_ *Follower, e
 		return nil, err
 	}
 	// What is committed beyond the image, only the leader knows (R5).
-	v.log.durable, v.committed, v.log.history = v.log.last, v.applied, v.desc.History
+	v.committed = v.applied
+	if seeded(commitOnReopen) {
+		v.committed = v.log.last
+	}
 	v.opts.Log.Info("copy opened", "volume", v.id, "epoch", uint64(v.desc.epoch()),
 		"last_lsn", uint64(v.log.last), "applied_lsn", uint64(v.applied), "complete", !v.desc.Incomplete)
 	return &Follower{v: v}, nil

@@ -138,24 +138,14 @@ func (v *Volume) adopt(r *recovery, segs []*segment) error {
 // are void, but a later lineage may have their epoch again: then what they claim to
 // have been durable before them must not count.
 func (v *Volume) wipeBehind(r *recovery) error {
-	if len(r.segs) == 0 {
+	if len(r.stale) == 0 || seeded(leaveStale) {
 		return nil
 	}
-	last, wiped := v.log.current(), false
-	if err := r.load(last); err != nil {
-		return err
-	}
-	for off := v.log.next; off < last.blocks; off++ {
-		if _, ok := decodeBatchHeader(r.buf[off*blockSize:], v.log.salt, last.at(off)); !ok {
-			continue
-		}
-		if _, err := last.file.WriteAt(make([]byte, blockSize), int64(off)*blockSize); err != nil {
+	last := v.log.current()
+	for _, at := range r.stale {
+		if _, err := last.file.WriteAt(make([]byte, blockSize), last.offset(at)); err != nil {
 			return fmt.Errorf("wipe log behind its end: %w", err)
 		}
-		wiped = true
-	}
-	if !wiped {
-		return nil
 	}
 	if err := last.file.Sync(); err != nil {
 		return fmt.Errorf("wipe log behind its end: %w", err)

@@ -17,6 +17,9 @@ const maxPlaces = 16
 // and a [*CorruptError] when it should and they are damaged. Calls keep neither a writer
 // nor each other waiting.
 func (v *Volume) ReadLog(after ballast.LSN, limit int64) ([]Batch, error) {
+	if last, durable, _ := v.Position(); durable <= after && after <= last {
+		return nil, nil
+	}
 	w, err := v.survey(after, func(*log) {})
 	if w == nil || err != nil {
 		return nil, err

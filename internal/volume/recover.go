@@ -17,6 +17,7 @@ type recovery struct {
 	segs    []*segment  // of the log, in its order
 	next    ballast.LSN // of the record after the last good one
 	end     position    // after the last good batch
+	stale   []position  // headers of batches behind that, in the last segment
 	batches int
 	reader  *segmentReader
 	buf     []byte // of the segment that is being looked at
@@ -68,15 +69,12 @@ func (r *recovery) readSegment(s *segment) error {
 		if !ok || h.first != r.next || off+h.blocks() > s.blocks {
 			return nil
 		}
-		whole := r.readBatch(s, h)
-		if r.next > h.first {
-			r.end = s.at(off + h.blocks())
-			r.batches++
-		}
-		if !whole {
+		if !r.readBatch(s, h) {
 			return nil
 		}
 		off += h.blocks()
+		r.end = s.at(off)
+		r.batches++
 	}
 	return nil
 }
@@ -87,22 +85,27 @@ func (r *recovery) load(s *segment) (err error) {
 	return err
 }
 
-// readBatch takes the records of a batch up to one that is torn, and then
-// reports false. Records that a later epoch cut off are passed over.
-func (r *recovery) readBatch(s *segment, h *batchHeader) (whole bool) {
+// readBatch takes the records of a batch, and reports false when it took none. Those
+// that a later epoch cut off are passed over. A batch with a torn record was never
+// synced, and counts for nothing: what a copy appends in its place may be of the same epoch.
+func (r *recovery) readBatch(s *segment, h *batchHeader) bool {
+	good := 0
 	for _, rec := range h.records {
 		if r.desc.History.epochAt(rec.lsn) != h.epoch && !seeded(acceptOldEpoch) {
-			return r.next > h.first
+			break
 		}
 		at := s.offset(rec.pos)
 		torn := rec.crc != dataSum(r.buf[at:at+int64(rec.dataBlocks())*blockSize])
 		if torn && !seeded(acceptTornRecord) || !covers(r.desc.Size, rec) {
 			return false
 		}
+		good++
+	}
+	for _, rec := range h.records[:good] {
 		r.next = rec.lsn + 1
 		r.visit(h, rec)
 	}
-	return true
+	return good > 0
 }
 
 // covers reports whether a record lies within a volume of size bytes.
@@ -142,6 +145,9 @@ func (r *recovery) claimIn(s *segment) (claim ballast.LSN) {
 		h, ok := decodeBatchHeader(r.buf[off*blockSize:], r.desc.Salt, s.at(off))
 		if ok && r.desc.History.epochAt(h.first) == h.epoch {
 			claim = max(claim, h.durable)
+		}
+		if ok && s.at(off) >= r.end && s == r.segs[len(r.segs)-1] {
+			r.stale = append(r.stale, s.at(off))
 		}
 	}
 	return claim

@@ -1,0 +1,554 @@
+package volume
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/crashfs"
+)
+
+// ledger knows every record that any leader ever made (R8).
+type ledger map[mark]entry
+
+type mark struct {
+	epoch ballast.Epoch
+	lsn   ballast.LSN
+}
+
+// entry is a record: the tag its blocks were painted with, 0 for a discard.
+type entry struct {
+	tag          uint64
+	first, count int
+}
+
+// content is what a copy holds whose records are of a lineage, up to last.
+func (l ledger) content(lineage Lineage, last ballast.LSN) (tags [testBlocks]uint64, err error) {
+	for lsn := ballast.LSN(1); lsn <= last; lsn++ {
+		e, ok := l[mark{lineage.epochAt(lsn), lsn}]
+		if !ok {
+			return tags, fmt.Errorf("nobody wrote record %d of %v", lsn, lineage.epochAt(lsn))
+		}
+		for b := e.first; b < e.first+e.count; b++ {
+			tags[b] = e.tag
+		}
+	}
+	return tags, nil
+}
+
+// verify holds what a copy reads against its own lineage.
+func (l ledger) verify(read func([]byte, int64) (int, error), lineage Lineage, last ballast.LSN) error {
+	tags, err := l.content(lineage, last)
+	if err != nil {
+		return err
+	}
+	got, want := make([]byte, testSize), make([]byte, blockSize)
+	if _, err := read(got, 0); err != nil {
+		return err
+	}
+	for b, tag := range tags {
+		paint(want, tag, b)
+		if !bytes.Equal(got[b*blockSize:][:blockSize], want) {
+			return fmt.Errorf("block %d at LSN %d of %v is not version %d", b, last, lineage, tag)
+		}
+	}
+	return nil
+}
+
+// site is one node with a copy of the volume, which leads or follows.
+type site struct {
+	disk *crashfs.FS
+	v    *Volume
+	f    *Follower
+
+	epoch ballast.Epoch // that it answered to
+	last  ballast.LSN   // it has no record behind this one
+	acked ballast.LSN   // it said that it is durable up to here
+	told  ballast.LSN   // that this is committed
+	inbox []Batch       // from the leader, not yet appended
+	away  bool          // it has not heard of the present leader
+	stale bool          // and something was committed without it
+}
+
+// realm is the nodes of one volume, one of which leads. It is the [Shipper] of that.
+type realm struct {
+	t     *testing.T
+	rng   *rand.Rand
+	sites []*site
+	lead  *site
+	epoch ballast.Epoch
+	ledger
+	tags      uint64
+	acked     ballast.LSN // flushed
+	committed ballast.LSN
+	cuts      int
+	hooked    bool
+}
+
+var followSmall = FollowerOptions{LogCapacity: 6 * small.Segment, Queue: endless}
+
+func newRealm(t *testing.T, rng *rand.Rand, sites int) *realm {
+	r := &realm{t: t, rng: rng, ledger: ledger{}}
+	for range sites {
+		s := &site{disk: crashfs.New()}
+		makeSmall(t, s.disk)
+		r.sites = append(r.sites, s)
+	}
+	return r
+}
+
+func testSeed(t *testing.T) uint64 {
+	seed, err := strconv.ParseUint(os.Getenv("BALLAST_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("BALLAST_SEED=%d", seed)
+	return seed
+}
+
+func clone(b Batch) Batch {
+	b.Records, b.Data = slices.Clone(b.Records), slices.Clone(b.Data)
+	return b
+}
+
+func (r *realm) Ship(b Batch) {
+	for _, s := range r.sites {
+		if s != r.lead && !s.away {
+			s.inbox = append(s.inbox, clone(b))
+		}
+	}
+}
+
+func (r *realm) Flush(ballast.LSN) {}
+
+func (r *realm) Durable(lsn ballast.LSN) { r.lead.acked = lsn }
+
+// Committed brings every copy as far as lsn.
+func (r *realm) Committed(lsn ballast.LSN) error {
+	for _, s := range r.sites {
+		if s == r.lead {
+			continue
+		}
+		if s.away {
+			s.stale = s.stale || lsn > r.committed
+			continue
+		}
+		s.stale = false
+		if err := errors.Join(r.catchUp(s), r.deliver(s, len(s.inbox)), s.sync()); err != nil {
+			return err
+		}
+		if s.acked < lsn {
+			return fmt.Errorf("a copy is durable up to %d, and not %d", s.acked, lsn)
+		}
+	}
+	r.committed = max(r.committed, lsn)
+	return nil
+}
+
+// catchUp reads from the leader's log what is not in the inbox.
+func (r *realm) catchUp(s *site) error {
+	next := r.lead.v.log.last + 1
+	if len(s.inbox) > 0 {
+		next = s.inbox[0].First
+	}
+	for at := s.f.State().Last; at+1 < next; at = s.f.State().Last {
+		batches, err := r.lead.v.ReadLog(at, int64(r.rng.IntN(20))*blockSize)
+		if err != nil {
+			return err
+		}
+		if len(batches) == 0 {
+			return nil // it is not durable there yet
+		}
+		for _, b := range batches {
+			if b.First < next {
+				s.last = b.Last()
+				if err := s.f.Append(b); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r *realm) deliver(s *site, n int) error {
+	for range n {
+		b := s.inbox[0]
+		if b.First > s.f.State().Last+1 {
+			return nil
+		}
+		s.inbox = s.inbox[1:]
+		if b.Last() <= s.f.State().Last {
+			continue // came by the log
+		}
+		s.last = b.Last()
+		if err := s.f.Append(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) sync() error {
+	durable, err := s.f.Sync()
+	if err == nil {
+		s.acked = max(s.acked, durable)
+	}
+	return err
+}
+
+// install makes site s the leader, and lets the others follow it.
+func (r *realm) install(s *site) error {
+	for _, other := range r.sites {
+		if err := r.stand(other); err != nil {
+			return err
+		}
+	}
+	r.epoch++
+	s.acked = min(s.acked, s.f.State().Last)
+	if err := s.f.Close(); err != nil {
+		return err
+	}
+	s.f, r.lead = nil, s
+	v, err := Open(s.disk, testDir, Options{Epoch: r.epoch, LogCapacity: 6 * small.Segment, Queue: endless, Shipper: r})
+	if err != nil {
+		return err
+	}
+	s.v, s.epoch, s.last, s.inbox = v, r.epoch, v.Stats().Last, nil
+	if st := v.Stats(); st.Last < r.acked || st.Committed != st.Applied {
+		return fmt.Errorf("a leader begins at LSN %d, %d were acknowledged; committed %d, applied %d", st.Last, r.acked, st.Committed, st.Applied)
+	}
+	s.away = false
+	for _, other := range r.sites {
+		if other == s {
+			continue
+		}
+		if other.away = r.rng.IntN(3) == 0; other.away {
+			continue
+		}
+		if err := r.followLead(other); err != nil {
+			return err
+		}
+	}
+	return r.verify(v.ReadAt, v.Lineage(), v.Stats().Last)
+}
+
+// stand lets a site be a copy that follows nobody yet.
+func (r *realm) stand(s *site) (err error) {
+	if s.v != nil {
+		_ = s.v.closeFiles() // it dies
+		s.v = nil
+	}
+	if s.f == nil {
+		s.f, err = OpenFollower(s.disk, testDir, followSmall)
+	}
+	return err
+}
+
+func (r *realm) followLead(s *site) error {
+	st, v := s.f.State(), r.lead.v
+	last, _, _ := v.Position()
+	cut, ok := st.Lineage.Common(st.Last, v.Lineage(), last)
+	if !ok {
+		return fmt.Errorf("nothing known in common: %v and %v", st.Lineage, v.Lineage())
+	}
+	s.acked = min(s.acked, cut)
+	if err := s.f.Follow(r.epoch, v.Lineage(), cut); err != nil {
+		return fmt.Errorf("at %d, applied %d, of %v: %w", st.Last, st.Applied, st.Lineage, err)
+	}
+	s.epoch, s.last, s.inbox = r.epoch, cut, nil
+	if r.epoch > 1 {
+		if err := s.f.Follow(r.epoch-1, v.Lineage()[:len(v.Lineage())-1], cut); !errors.Is(err, ErrStaleEpoch) {
+			return fmt.Errorf("Follow of %v after %v = %v; want ErrStaleEpoch", r.epoch-1, r.epoch, err)
+		}
+	}
+	return nil
+}
+
+// step does one thing.
+func (r *realm) step() error {
+	s := r.sites[r.rng.IntN(len(r.sites))]
+	n := r.rng.IntN(100)
+	switch {
+	case n < 40:
+		return r.write(n < 34)
+	case n < 50:
+		return r.flush()
+	case n < 54:
+		v := r.lead.v
+		v.applying.Lock()
+		defer v.applying.Unlock()
+		return v.round(fullSpeed)
+	case n < 57:
+		v := r.lead.v
+		v.mu.Lock()
+		v.log.cutTail()
+		v.mu.Unlock()
+		return v.drain()
+	case s == r.lead:
+		return nil
+	case s.away:
+		return r.rejoin(s)
+	case n < 75:
+		if err := r.catchUp(s); err != nil || len(s.inbox) == 0 {
+			return err
+		}
+		return r.deliver(s, 1+r.rng.IntN(len(s.inbox)))
+	case n < 80:
+		return s.sync()
+	case n < 88:
+		s.told = max(s.told, r.committed)
+		s.f.Commit(r.committed)
+		return nil
+	case n < 96:
+		return s.fold()
+	case n < 98:
+		return r.reopen(s, r.rng.IntN(2) == 0)
+	default:
+		return r.change()
+	}
+}
+
+// rejoin lets a site that was away follow the present leader, or go away as it is.
+func (r *realm) rejoin(s *site) error {
+	if r.rng.IntN(4) > 0 {
+		return nil
+	}
+	s.away = false
+	return r.followLead(s)
+}
+
+func (s *site) fold() error {
+	s.f.v.applying.Lock()
+	defer s.f.v.applying.Unlock()
+	return s.f.v.round(fullSpeed)
+}
+
+func (r *realm) write(data bool) error {
+	v := r.lead.v
+	count := 1 + r.rng.IntN(6)
+	e := entry{first: r.rng.IntN(testBlocks - count + 1), count: count}
+	if data {
+		r.tags++
+		e.tag = r.tags
+	}
+	r.lead.last = v.Stats().Last + 1
+	r.ledger[mark{r.epoch, r.lead.last}] = e
+	if !data {
+		return v.Discard(int64(e.first)*blockSize, int64(e.count)*blockSize)
+	}
+	p := make([]byte, count*blockSize)
+	for i := range count {
+		paint(p[i*blockSize:][:blockSize], e.tag, e.first+i)
+	}
+	_, err := v.WriteAt(p, int64(e.first)*blockSize)
+	return err
+}
+
+func (r *realm) flush() error {
+	last := r.lead.v.Stats().Last
+	if err := r.lead.v.Flush(); err != nil {
+		return err
+	}
+	r.acked = last
+	if r.committed < last {
+		return fmt.Errorf("flushed up to %d, committed up to %d", last, r.committed)
+	}
+	return nil
+}
+
+// reopen closes a copy, or cuts its power, and lets it follow again.
+func (r *realm) reopen(s *site, cut bool) (err error) {
+	if cut {
+		_ = s.f.v.closeFiles() // it dies
+		s.disk = r.left(s)
+	} else if err := s.f.Close(); err != nil {
+		return err
+	}
+	s.f, s.inbox = nil, nil
+	if err := r.stand(s); err != nil {
+		return err
+	}
+	if st := s.f.State(); st.Last < s.acked || st.Committed > st.Applied {
+		return fmt.Errorf("opened again at %d, was durable up to %d; committed %d, applied %d", st.Last, s.acked, st.Committed, st.Applied)
+	}
+	return r.followLead(s)
+}
+
+// change lets another site lead. The one before goes on as what its process, or its
+// power, left of it.
+func (r *realm) change() error {
+	old := r.lead
+	if r.rng.IntN(2) == 0 {
+		_ = old.v.closeFiles() // it dies
+		old.v, old.disk = nil, r.left(old)
+	}
+	for {
+		if next := r.sites[r.rng.IntN(len(r.sites))]; !next.stale {
+			return r.install(next)
+		}
+	}
+}
+
+func (r *realm) left(s *site) *crashfs.FS {
+	s.disk.BeforeEach(nil)
+	disk := s.disk.PowerCut(r.rng)
+	r.hook(s, disk)
+	return disk
+}
+
+// hook cuts the power before every operation of a disk.
+func (r *realm) hook(s *site, disk *crashfs.FS) {
+	if r.hooked {
+		disk.BeforeEach(func(int) { r.cut(s, disk) })
+	}
+}
+
+func (r *realm) cut(s *site, disk *crashfs.FS) {
+	r.cuts++
+	after := disk.PowerCut(r.rng)
+	if err := r.survives(s, after); err != nil {
+		r.t.Errorf("cut %d: %v", r.cuts, err)
+	}
+}
+
+// survives holds what a power cut left of a site against what it said.
+func (r *realm) survives(s *site, after *crashfs.FS) error {
+	if rep, err := Check(after, testDir); err != nil || len(rep.Damage) > 0 {
+		return fmt.Errorf("check: %w %v", err, rep.Damage)
+	}
+	f, err := OpenFollower(after, testDir, followSmall)
+	if err != nil {
+		return err
+	}
+	st := f.State()
+	switch {
+	case st.Epoch < s.epoch:
+		return fmt.Errorf("follows %v, and answered to %v", st.Epoch, s.epoch)
+	case st.Last < s.acked || st.Last > s.last && st.Lineage.Epoch() == s.epoch:
+		return fmt.Errorf("ends at LSN %d; was durable up to %d, and had records up to %d", st.Last, s.acked, s.last)
+	case st.Applied > r.committed:
+		return fmt.Errorf("has LSN %d in its image, committed is %d", st.Applied, r.committed)
+	case st.Committed > st.Applied:
+		return fmt.Errorf("committed %d although nobody said so, applied %d", st.Committed, st.Applied)
+	}
+	if err := r.verify(f.v.ReadAt, st.Lineage, st.Last); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	v, err := Open(after, testDir, Options{Epoch: max(st.Epoch, r.epoch) + 5, LogCapacity: 6 * small.Segment})
+	if err != nil {
+		return err
+	}
+	if got := v.Stats().Last; got != st.Last {
+		return fmt.Errorf("as a leader it ends at %d, as a follower at %d", got, st.Last)
+	}
+	return r.verify(v.ReadAt, v.Lineage(), st.Last)
+}
+
+// TestPowerCutOfCopies lets three nodes keep copies of a volume through random work, with
+// crashes, cuts of the power and changes of who leads, and cuts the power of each before
+// every operation of its disk. What a copy said must be true of what is left: what it is durable to,
+// which epoch it follows (R4), that nothing is in its image that is not committed (R5),
+// and that it has no record that was cut; and its bytes are those of its lineage at its
+// LSN (R8; G4).
+func TestPowerCutOfCopies(t *testing.T) {
+	base := testSeed(t)
+	cuts := powerCuts / 2
+	if testing.Short() {
+		cuts /= 10
+	}
+	for run := range uint64(10) {
+		t.Run(fmt.Sprintf("run=%d", run), func(t *testing.T) {
+			t.Parallel()
+			r := newRealm(t, rand.New(rand.NewPCG(base, run)), 3)
+			r.hooked = true
+			for _, s := range r.sites {
+				r.hook(s, s.disk)
+			}
+			if err := r.install(r.sites[0]); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; r.cuts < cuts/10 && !t.Failed(); n++ {
+				if err := r.step(); err != nil {
+					t.Fatalf("step %d, %v: %v", n, r.epoch, err)
+				}
+				if r.epoch > keptReigns-5 {
+					break // the ledger asks for every record's epoch
+				}
+			}
+			t.Logf("%d cuts, %d records, %v, %d committed", r.cuts, len(r.ledger), r.epoch, r.committed)
+			if r.committed < 5 {
+				t.Error("hardly anything was committed")
+			}
+		})
+	}
+}
+
+// TestFailingDiskOfCopy makes the disk of one of two nodes fail at its n-th operation, for
+// every n of a script of random work. What it said before must be true of what is
+// left, and so must all that was flushed.
+func TestFailingDiskOfCopy(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+		for _, leads := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v/leads=%t", errno, leads), func(t *testing.T) {
+				t.Parallel()
+				step := 1
+				if testing.Short() {
+					step = 9
+				}
+				for n, more := 0, true; more; n += step {
+					more = failCopyAt(t, uint64(n%2), n, errno, leads)
+				}
+			})
+		}
+	}
+}
+
+func failCopyAt(t *testing.T, seed uint64, n int, errno syscall.Errno, leads bool) (failed bool) {
+	r := newRealm(t, rand.New(rand.NewPCG(seed, 22)), 2)
+	if err := r.install(r.sites[0]); err != nil {
+		t.Fatal(err)
+	}
+	broken := r.sites[1]
+	if leads {
+		broken = r.sites[0]
+	}
+	start := -1
+	broken.disk.FailWith(func(op int, _ string) error {
+		if start < 0 {
+			start = op
+		}
+		if op-start != n {
+			return nil
+		}
+		failed = true
+		return errno
+	})
+	for range 120 {
+		if err := r.step(); err != nil {
+			if !errors.Is(err, errno) && !(errno == syscall.ENOSPC && errors.Is(err, ErrRecycled)) {
+				t.Errorf("seed %d, operation %d: %v", seed, n, err)
+			}
+			break
+		}
+	}
+	broken.disk.FailWith(nil)
+	for _, s := range r.sites {
+		for range 3 {
+			if err := r.survives(s, s.disk.PowerCut(r.rng)); err != nil {
+				t.Errorf("seed %d, operation %d: %v", seed, n, err)
+			}
+		}
+	}
+	return failed
+}
