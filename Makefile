@@ -44,9 +44,9 @@ powercut: build ## cut the power under a real kernel: make powercut N=200
 	@scripts/install-packages test
 	$(GO) run ./test/powercut -n $(N)
 
-chaos: build ## lose the primary of a cluster: make chaos N=300 (SEED=… repeats; ARGS=-help)
+chaos: build ## lose a cluster's primary: make chaos N=300, or REBUILD=200 (SEED=… repeats)
 	@scripts/install-packages demo test
-	$(GO) run ./test/chaos -n $(N) $(if $(SEED),-seed $(SEED)) $(ARGS)
+	$(GO) run ./test/chaos -n $(if $(REBUILD),0,$(N)) -rebuilds $(or $(REBUILD),0) $(if $(SEED),-seed $(SEED)) $(ARGS)
 
 bench: build ## compare with a plain directory and with GlusterFS (an hour; ARGS=-help)
 	@scripts/install-packages bench

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/ballast-io/ballast/test/lab"
 	"github.com/ballast-io/ballast/test/lab/agentapi"
@@ -48,11 +49,13 @@ func TestAlone(t *testing.T) {
 		return next
 	}
 	c.user = attach()
+	began := time.Now()
 	for _, name := range []string{engineKilled, "primary killed", "primary's power cut", "everything stopped"} {
 		r := &round{campaign: c, user: c.user, primary: n}
 		if err := c.user.awaitAcks(t.Context(), 50); err != nil {
 			t.Fatalf("before %s: %v", name, err)
 		}
+		t.Logf("%.1f s: %s", time.Since(began).Seconds(), name)
 		mend, err := find(t, name).strike(t.Context(), r)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

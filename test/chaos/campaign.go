@@ -20,6 +20,7 @@ import (
 // options of a campaign.
 type options struct {
 	rounds   int
+	rebuilds int // rounds with a rebuilt copy, after the others
 	seed     uint64
 	nodes    int
 	replicas int
@@ -84,9 +85,13 @@ func (c *campaign) campaign(ctx context.Context) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	for i := range c.rounds {
+	for i := range c.rounds + c.rebuilds {
 		r := &round{campaign: c, number: i + 1, user: c.user, primary: c.user.node}
-		if err := r.run(ctx); err != nil {
+		play := r.run
+		if i >= c.rounds {
+			play = r.rebuild
+		}
+		if err := play(ctx); err != nil {
 			return fmt.Errorf("round %d (%s; %s; primary %s, follower %s): %w", r.number, r.disturbance, r.loss, r.primary.Name, nameOf(r.follower), err)
 		}
 		c.tally.add(r)
@@ -119,7 +124,7 @@ func (c *campaign) begin(ctx context.Context) error {
 
 // end lets the last user's words be judged.
 func (c *campaign) end(ctx context.Context) error {
-	last := &round{campaign: c, number: c.rounds + 1, user: c.user, primary: c.user.node, disturbance: "nothing", loss: "the end"}
+	last := &round{campaign: c, number: c.rounds + c.rebuilds + 1, user: c.user, primary: c.user.node, disturbance: "nothing", loss: "the end"}
 	if _, err := last.awaitWell(ctx); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func main() {
 	}
 	opts := options{progress: os.Stdout}
 	flag.IntVar(&opts.rounds, "n", 20, "lose the primary so `often`")
+	flag.IntVar(&opts.rebuilds, "rebuilds", 0, "then lose it so `often` to a copy that was just rebuilt")
 	flag.Uint64Var(&opts.seed, "seed", uint64(time.Now().UnixNano()), "repeat the choices of an earlier campaign")
 	flag.IntVar(&opts.nodes, "nodes", 3, "on so many nodes")
 	flag.IntVar(&opts.replicas, "replicas", 2, "with so many copies")
@@ -37,7 +38,8 @@ func main() {
 }
 
 func campaignOf(ctx context.Context, opts options) error {
-	fmt.Printf("%d nodes, %d copies, a lease of %v: losing the primary %d times, seed %d\n", opts.nodes, opts.replicas, opts.lease, opts.rounds, opts.seed)
+	fmt.Printf("%d nodes, %d copies, a lease of %v: losing the primary %d times, and %d times to a rebuilt copy, seed %d\n",
+		opts.nodes, opts.replicas, opts.lease, opts.rounds, opts.rebuilds, opts.seed)
 	t, err := run(ctx, opts)
 	t.print(os.Stdout)
 	if err == nil && t.rate() < leastRate {

@@ -28,6 +28,7 @@ func (t *tally) add(r *round) {
 	}
 	t.rounds++
 	t.faults[r.loss]++
+	t.faults[r.disturbance]++
 	t.compared += r.compared.copies
 	if r.survived {
 		t.survived++

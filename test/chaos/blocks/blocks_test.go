@@ -119,3 +119,20 @@ func use(t *testing.T, opts Options, acks int) *Heard {
 	h.Await(func(int, bool) bool { return false })
 	return h
 }
+
+func TestReadExtent(t *testing.T) {
+	for i, x := range layOut() {
+		p, q := make([]byte, x.len), make([]byte, x.len)
+		fillExtent(p, 7, i)
+		fillExtent(q, 8, i)
+		if got := readExtent(p, i); got != 7 {
+			t.Errorf("extent %d of %d bytes: read %d; want 7", i, x.len, got)
+		}
+		if got := readExtent(append(append([]byte(nil), p[:x.len/2]...), q[x.len/2:]...), i); got != history.Torn {
+			t.Errorf("extent %d of %d bytes, half of another: read %d", i, x.len, got)
+		}
+		if got := readExtent(make([]byte, x.len), i); got != 0 {
+			t.Errorf("extent %d of zeroes: read %d", i, got)
+		}
+	}
+}

@@ -7,6 +7,8 @@
 //	direct    512 blocks of 4 KiB, overwritten in place past the page cache (O_DIRECT),
 //	          1 to 16 at a time, each time with fdatasync
 //	buffered  the same through the page cache, each time with fsync
+//	bytes     96 pieces of 40 bytes to 128 KiB, one after the other, so that none begins
+//	          or ends with a block: overwritten in place, each time with fsync
 //	files     32 files of 4 to 64 KiB that are replaced: written beside, synced, renamed,
 //	          and the folder synced
 //

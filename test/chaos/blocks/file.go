@@ -30,7 +30,7 @@ type file struct {
 func openFile(dir, name string, id uint32, flags int) (*file, error) {
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := makeFile(dir, path); err != nil {
+		if err := makeFile(dir, path, blocksOf); err != nil {
 			return nil, err
 		}
 	}
@@ -41,12 +41,12 @@ func openFile(dir, name string, id uint32, flags int) (*file, error) {
 	return &file{f: f, label: name, id: id, direct: flags&unix.O_DIRECT != 0}, nil
 }
 
-func makeFile(dir, path string) error {
+func makeFile(dir, path string, blocks int) error {
 	f, err := os.Create(path + ".new")
 	if err != nil {
 		return err
 	}
-	zeroes := make([]byte, blocksOf*Size) // written, so that later writes change nothing else
+	zeroes := make([]byte, blocks*Size) // written, so that later writes change nothing else
 	_, err = f.Write(zeroes)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

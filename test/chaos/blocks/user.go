@@ -61,8 +61,8 @@ func Use(w io.Writer, opts Options) (err error) {
 		return err
 	}
 	var work errgroup.Group
-	for i := range uint64(6) {
-		work.Go(func() error { return u.write(u.targets[i%3], rand.New(rand.NewPCG(opts.Seed, i))) })
+	for i := range uint64(8) {
+		work.Go(func() error { return u.write(u.targets[i%4], rand.New(rand.NewPCG(opts.Seed, i))) })
 	}
 	work.Go(func() error { return u.read(u.targets[0], rand.New(rand.NewPCG(opts.Seed, 99))) })
 	return work.Wait()
@@ -73,6 +73,7 @@ func (u *user) open() error {
 		func() (target, error) { return openFile(u.opts.Dir, "direct", 1, unix.O_DIRECT) },
 		func() (target, error) { return openFile(u.opts.Dir, "buffered", 2, 0) },
 		func() (target, error) { return openSlots(u.opts.Dir) },
+		func() (target, error) { return openExtents(u.opts.Dir) },
 	} {
 		t, err := open()
 		if err != nil {

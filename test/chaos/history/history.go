@@ -15,6 +15,10 @@ type Register struct {
 // Value is what is written. 0 is what a register holds before the first write.
 type Value uint64
 
+// Torn is read from a register of several blocks that holds no value: a write that was not
+// acknowledged left a part of it.
+const Torn Value = math.MaxUint64
+
 // Unknown is the end of an operation that has none: a write that was not acknowledged may
 // have happened, or not, or happen later.
 const Unknown int64 = math.MaxInt64
@@ -185,6 +189,12 @@ func judge(r Register, writes []Op, before, got Value) (Violation, bool) {
 	bad := func(format string, args ...any) (Violation, bool) {
 		return Violation{"H1", fmt.Sprintf("%s block %d: ", r.File, r.Block) + fmt.Sprintf(format, args...)}, false
 	}
+	if got == Torn {
+		if mayBeTorn(writes, before) {
+			return Violation{}, true
+		}
+		return bad("is damaged, and none of %d writes to it was in doubt", len(writes))
+	}
 	var of *Op // that wrote what was got
 	for k := range writes {
 		if writes[k].Value == got {
@@ -204,4 +214,17 @@ func judge(r Register, writes []Op, before, got Value) (Violation, bool) {
 		}
 	}
 	return Violation{}, true
+}
+
+// mayBeTorn reports whether a register can hold a part of a write: of one that is in doubt, or
+// it did before and was not written.
+func mayBeTorn(writes []Op, before Value) bool {
+	written := false
+	for _, w := range writes {
+		if !w.acknowledged() {
+			return true
+		}
+		written = true
+	}
+	return before == Torn && !written
 }

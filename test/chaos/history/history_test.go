@@ -45,6 +45,8 @@ func TestCheck(t *testing.T) {
 		{"an earlier write in doubt", incarnation(write(2, 1, Unknown), write(3, 3, 4)), finds(2), nil}, // it came late
 		{"a value from nowhere", incarnation(write(2, 1, 2)), finds(9), []string{"H1", "H1"}},
 		{"an unwritten block", incarnation(write(2, 1, 2)), finds(0), []string{"H1", "H1"}},
+		{"a part of a write in doubt", incarnation(write(2, 1, 2), write(3, 3, Unknown)), finds(Torn), nil},
+		{"a part of a write", incarnation(write(2, 1, 2)), finds(Torn), []string{"H1"}},
 		{"the same epoch", incarnation(write(2, 1, 2)), stale, []string{"H4"}},
 		{"reads see writes", incarnation(read(1, 1, 2), write(2, 3, 4), read(2, 5, 6)), finds(2), nil},
 		{"a read of a write in doubt", incarnation(write(2, 1, Unknown), read(2, 5, 6)), finds(1), nil},
