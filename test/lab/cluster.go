@@ -28,7 +28,11 @@ type Cluster struct {
 	Dir   string  // the machines' folders are in it; removed by Close
 	Nodes []*Node // in the order in which they joined
 
-	net *network
+	net  *network
+	opts ClusterOptions // constant
+	made int            // machines in all
+
+	strangers []*Node // machines beside Nodes
 }
 
 // Node is a machine of a cluster.
@@ -49,11 +53,11 @@ func NewCluster(ctx context.Context, dir string, n int, opts ClusterOptions) (*C
 	if err != nil {
 		return nil, fmt.Errorf("make lab cluster: %w", err)
 	}
-	c := &Cluster{Dir: dir}
+	c := &Cluster{Dir: dir, opts: opts}
 	if c.net, err = openNetwork(dir); err != nil {
 		return nil, fmt.Errorf("make lab cluster: %w", err)
 	}
-	if err := c.make(ctx, n, opts); err != nil {
+	if err := c.make(ctx, n); err != nil {
 		for _, node := range c.Nodes {
 			err = fmt.Errorf("%w\nagent of %s: %s", err, node.Name, node.Agent.LogTail())
 		}
@@ -62,33 +66,50 @@ func NewCluster(ctx context.Context, dir string, n int, opts ClusterOptions) (*C
 	return c, nil
 }
 
-func (c *Cluster) make(ctx context.Context, n int, opts ClusterOptions) error {
-	for i := range n {
-		if err := c.addMachine(ctx, i+1, opts.Machine); err != nil {
+func (c *Cluster) make(ctx context.Context, n int) error {
+	for range n {
+		m, err := c.addMachine(ctx, fmt.Sprintf("n%d", c.made+1))
+		if err != nil {
 			return err
 		}
+		c.Nodes = append(c.Nodes, m)
 	}
-	if err := c.tellNames(ctx); err != nil || opts.Apart {
+	if err := c.tellNames(ctx); err != nil || c.opts.Apart {
 		return err
 	}
 	return c.form(ctx)
 }
 
-func (c *Cluster) addMachine(ctx context.Context, i int, opts Options) error {
-	addr := netip.AddrFrom4([4]byte{10, 77, 0, byte(i)})
-	name := fmt.Sprintf("n%d", i)
+// Add makes a machine more, with an agent that is a cluster of its own, under a node name
+// that may be one of Nodes. It is not in Nodes. The machines of before do not know its name.
+func (c *Cluster) Add(ctx context.Context, name string) (*Node, error) {
+	n, err := c.addMachine(ctx, name)
+	if err == nil {
+		c.strangers = append(c.strangers, n)
+		err = n.Agent.Start(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("add a machine to lab cluster in %s: %w", c.Dir, err)
+	}
+	return n, nil
+}
+
+func (c *Cluster) addMachine(ctx context.Context, name string) (*Node, error) {
+	c.made++
+	addr := netip.AddrFrom4([4]byte{10, 77, 0, byte(c.made)})
+	port := fmt.Sprintf("n%d", c.made)
+	opts := c.opts.Machine
 	opts.Node = name
-	m, err := newMachine(ctx, filepath.Join(c.Dir, name), opts, func(ctx context.Context, m *Machine) error {
-		if err := c.net.plug(ctx, m, name, addr); err != nil {
+	m, err := newMachine(ctx, filepath.Join(c.Dir, port), opts, func(ctx context.Context, m *Machine) error {
+		if err := c.net.plug(ctx, m, port, addr); err != nil {
 			return err
 		}
 		return showNames(ctx, m)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.Nodes = append(c.Nodes, &Node{Machine: m, Name: name, Address: addr.String()})
-	return nil
+	return &Node{Machine: m, Name: name, Address: addr.String()}, nil
 }
 
 // tellNames makes the machines know each other by name.
@@ -138,6 +159,15 @@ func (c *Cluster) form(ctx context.Context) error {
 // joinLine is what "ballast token create" prints to be pasted on another machine.
 var joinLine = regexp.MustCompile(`ballast join (\S+) (\S+)`)
 
+// JoinLine finds the token and the address in what "ballast token create" says.
+func JoinLine(said string) (token, address string, ok bool) {
+	words := joinLine.FindStringSubmatch(said)
+	if words == nil {
+		return "", "", false
+	}
+	return words[1], words[2], true
+}
+
 // Join makes a node whose agent runs a node of the cluster that another one is in, as a
 // person would: with a token of that one.
 func (c *Cluster) Join(ctx context.Context, joins, other *Node) error {
@@ -145,11 +175,11 @@ func (c *Cluster) Join(ctx context.Context, joins, other *Node) error {
 	if err != nil {
 		return fmt.Errorf("make a token on %s: %w", other.Name, err)
 	}
-	words := joinLine.FindStringSubmatch(said)
-	if words == nil {
+	token, address, ok := JoinLine(said)
+	if !ok {
 		return fmt.Errorf("make a token on %s: it said nothing to paste: %q", other.Name, said)
 	}
-	if _, err := joins.Ballast(ctx, "join", words[1], words[2]); err != nil {
+	if _, err := joins.Ballast(ctx, "join", token, address); err != nil {
 		return fmt.Errorf("make %s join %s: %w", joins.Name, other.Name, err)
 	}
 	return nil
@@ -201,7 +231,7 @@ func (c *Cluster) Node(name string) *Node {
 // again.
 func (c *Cluster) Close() error {
 	var closing errgroup.Group
-	for _, n := range c.Nodes {
+	for _, n := range slices.Concat(c.Nodes, c.strangers) {
 		closing.Go(n.Close)
 	}
 	err := closing.Wait()

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ballast-io/ballast/test/lab/labtest"
+)
+
+var (
+	failovers = flag.Int("failovers", 15, "how often TestFailovers loses a primary")
+	rebuilds  = flag.Int("rebuilds", 4, "how often TestRebuilds loses one to a rebuilt copy")
+)
+
+// lease of the nodes in tests.
+const lease = 3 * time.Second
+
+// TestFailovers attacks G1 to G4 and G6, as "make chaos" does for longer: every loss once.
+func TestFailovers(t *testing.T) {
+	campaignIn(t, options{rounds: *failovers})
+}
+
+// TestRebuilds attacks G4, as "make chaos REBUILD=200" does for longer.
+func TestRebuilds(t *testing.T) {
+	campaignIn(t, options{rebuilds: *rebuilds})
+}
+
+func campaignIn(t *testing.T, opts options) {
+	requireClusters(t)
+	opts.seed = seed(t)
+	opts.nodes, opts.replicas, opts.lease, opts.compare = 3, 2, lease, 1
+	opts.ballast = labtest.Binary(t)
+	var said strings.Builder
+	opts.progress = &said
+	tally, err := run(t.Context(), opts)
+	tally.print(&said)
+	t.Logf("seed %d\n%s", opts.seed, said.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tally.rate() < leastRate { // K2
+		t.Errorf("only %.1f writes a second were acknowledged", tally.rate())
+	}
+}
+
+// requireClusters leaves a test out while the binary forms none.
+func requireClusters(t *testing.T) {
+	t.Helper()
+	labtest.Require(t)
+	if err := exec.Command(labtest.Binary(t), "help", "join").Run(); err != nil {
+		t.Skip("left out: this binary forms no clusters")
+	}
+}
+
+// seed is the one in BALLAST_SEED, or one that is always the same.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("BALLAST_SEED")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("BALLAST_SEED: %v", err)
+	}
+	return n
+}
