@@ -47,7 +47,8 @@ func Meet(leader Position, follower State) Meeting {
 	case common >= follower.Applied && common+1 >= leader.Oldest:
 		return Meeting{FromLog: true, Cut: common}
 	}
-	return Meeting{Since: common}
+	// Its image is what chunks are laid over: what it has beyond that in its log does not count.
+	return Meeting{Since: min(common, follower.Applied)}
 }
 
 // common returns the last record that two logs have in common, false when they do not
