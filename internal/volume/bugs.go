@@ -31,6 +31,9 @@ const (
 	stagedBeforeSync      bug = "staged-before-sync"      // a chunk is taken for staged that a power cut takes away
 	keepStaged            bug = "keep-staged"             // a chunk staged of another history is taken for current
 	mergeUncovered        bug = "merge-uncovered"         // a copy that has diverged keeps chunks of its own
+	mergeUnmarked         bug = "merge-unmarked"          // the image is changed before anything says so
+	mergeUnsynced         bug = "merge-unsynced"          // a staged chunk goes that is not durable in the image
+	preserveOne           bug = "preserve-one"            // of two snapshots one loses what a round overwrites
 	forgetMerge           bug = "forget-merge"            // a merge that a crash interrupted does not go on
 	keepOwnLSN            bug = "keep-own-lsn"            // the chunk table does not say when the leader changed a chunk
 	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites

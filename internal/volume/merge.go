@@ -119,17 +119,16 @@ func (f *Follower) beginMerge(s *Staging) error {
 	if err := s.covers(v.desc, v.chunks, last); err != nil {
 		return err
 	}
-	if s.files.point.Direct {
+	if s.files.point.Direct || seeded(mergeUnmarked) {
 		return nil // incomplete already, and nothing to go back to
 	}
 	err := v.storeDescriptor(func(d *descriptor) { d.Incomplete, d.Merging = true, s.files.point.Salt })
 	if err == nil {
 		return nil
 	}
-	if isFull(err) { // it must be certain that nothing has changed
-		if again := v.storeDescriptor(func(*descriptor) {}); again == nil {
-			return err
-		}
+	// It must be certain that nothing has changed, now or after a crash.
+	if seen, failed := loadDescriptor(v.fsys, v.dir); isFull(err) && failed == nil && seen.Merging == 0 {
+		return err
 	}
 	return v.poison(err)
 }
@@ -249,8 +248,10 @@ func (s *staged) merged(image vfs.File, deal []int) error {
 	if len(deal) == 0 {
 		return nil
 	}
-	if err := image.Sync(); err != nil {
-		return fmt.Errorf("sync image: %w", err)
+	if !seeded(mergeUnsynced) {
+		if err := image.Sync(); err != nil {
+			return fmt.Errorf("sync image: %w", err)
+		}
 	}
 	for _, chunk := range deal {
 		s.table[chunk] |= mergedBit

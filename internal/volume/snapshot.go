@@ -262,7 +262,10 @@ func (v *Volume) preserve(x extent) {
 	if seeded(overwriteUnsaved) {
 		return
 	}
-	for _, s := range v.snapshots.list() {
+	for i, s := range v.snapshots.list() {
+		if i > 0 && seeded(preserveOne) {
+			return
+		}
 		for left := x; left.first < left.end; {
 			next, err := s.saveNext(left)
 			if errors.Is(err, errNoRoom) {

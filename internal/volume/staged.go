@@ -301,8 +301,10 @@ func lay(f vfs.File, off int64, p []byte) error {
 
 // settle makes chunks durable, and then the index say so.
 func (s *staged) settle(chunks []int) error {
-	if err := s.into.Sync(); err != nil && !seeded(stagedBeforeSync) {
-		return fmt.Errorf("sync staged chunks: %w", err)
+	if !seeded(stagedBeforeSync) {
+		if err := s.into.Sync(); err != nil {
+			return fmt.Errorf("sync staged chunks: %w", err)
+		}
 	}
 	return s.note(chunks)
 }

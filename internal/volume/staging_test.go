@@ -1,12 +1,14 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ballast-io/ballast"
@@ -178,6 +180,30 @@ func (s *sheet) isAt(disk *crashfs.FS, epoch ballast.Epoch, lsn ballast.LSN) err
 	return s.compare(got, lsn)
 }
 
+// leads lets a copy lead, and lays what it says has changed since the archive's last
+// snapshot over that: its table must say so of what came in chunks as well.
+func (r *rebuilt) leads(ctx context.Context, disk *crashfs.FS) error {
+	v, err := openSmall(disk, 9)
+	if err != nil {
+		return err
+	}
+	if last, _, _ := v.Position(); last < r.pic.base {
+		return nil
+	}
+	pic := picture{r.pic.base, bytes.Clone(r.pic.p)}
+	if r.base != nil {
+		pic = r.before // the one under way is half of each
+	}
+	snap, err := v.Snapshot(ctx, pic.base)
+	for done := false; err == nil && !done; {
+		done, err = pic.lay(snap)
+	}
+	if err != nil {
+		return err
+	}
+	return r.compare(pic.p, pic.base)
+}
+
 // TestRebuildUnderWrites rebuilds a copy from nothing while the leader writes, discards,
 // grows and folds, breaks the staging off now and then, reads the archive's snapshot
 // at the same time, catches up from the log, and goes through all that several times: each time the
@@ -205,16 +231,18 @@ func TestRebuildUnderWrites(t *testing.T) {
 type rebuilt struct {
 	*sheet
 	pull
-	disk *crashfs.FS // of the copy
-	base *Snapshot
-	pic  picture
+	home   *crashfs.FS // of the leader
+	disk   *crashfs.FS // of the copy
+	base   *Snapshot
+	pic    picture
+	before picture // base
 }
 
 func newRebuilt(t testing.TB, rng *rand.Rand) *rebuilt {
 	t.Helper()
 	disk := crashfs.New()
 	makeSheet(t, disk)
-	r := &rebuilt{sheet: newSheet(rng, sheetChunks), disk: crashfs.New()}
+	r := &rebuilt{sheet: newSheet(rng, sheetChunks), home: disk, disk: crashfs.New()}
 	var err error
 	if r.v, err = openSmall(disk, 1); err != nil {
 		t.Fatal(err)
@@ -235,6 +263,7 @@ func (r *rebuilt) work(ctx context.Context) (err error) {
 		}
 	}
 	if r.base == nil {
+		r.before = picture{r.pic.base, bytes.Clone(r.pic.p)}
 		if r.base, err = r.v.Snapshot(ctx, r.pic.base); err != nil {
 			return err
 		}
@@ -285,6 +314,9 @@ func (r *rebuilt) round(ctx context.Context) error {
 	if err := r.isAt(r.disk.PowerCut(r.rng), 9, lsn); err != nil {
 		return fmt.Errorf("after chunks: %w", err)
 	}
+	if err := r.leads(ctx, r.disk.PowerCut(r.rng)); err != nil {
+		return fmt.Errorf("as a leader: %w", err)
+	}
 	if r.rng.IntN(2) == 0 {
 		return nil // the next round begins where this one ended
 	}
@@ -295,4 +327,70 @@ func (r *rebuilt) round(ctx context.Context) error {
 		return fmt.Errorf("durable to %d of %d", st.Durable, st.Last)
 	}
 	return r.isAt(r.disk.PowerCut(r.rng), 9, r.f.State().Last)
+}
+
+// fork is another history of the same volume from now on.
+func (s *sheet) fork() *sheet {
+	next := *s
+	next.versions, next.sizes = slices.Clone(s.versions), slices.Clone(s.sizes)
+	for b, vs := range next.versions {
+		next.versions[b] = slices.Clone(vs)
+	}
+	next.tags += 1 << 32
+	return &next
+}
+
+// TestPowerCutBetweenLeaders breaks a staging off, and lets a leader go on with it that does not
+// have the end of what the first one had: nothing of that may be left (R6, R8).
+func TestPowerCutBetweenLeaders(t *testing.T) {
+	for seed := range uint64(2 * sheetSeeds) {
+		rng := rand.New(rand.NewPCG(seed, 63))
+		r := newRebuilt(t, rng)
+		ctx := t.Context()
+		work := func(s *sheet, steps int) {
+			t.Helper()
+			for range steps {
+				if err := s.step(ctx); err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+			}
+		}
+		work(r.sheet, 30)
+		if seed%2 == 0 { // a copy that has something to lose
+			if err := r.chunks(ctx); err != nil {
+				t.Fatal(err)
+			}
+			work(r.sheet, 20)
+		}
+		if err := r.flush(); err != nil {
+			t.Fatal(err)
+		}
+		other := r.fork()
+		home := r.home.PowerCut(rng)
+		work(r.sheet, 30)
+		if err := r.begin(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for range 1 + rng.IntN(3) {
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.breakOff(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if other.v, err = openSmall(home, 2); err != nil {
+			t.Fatal(err)
+		}
+		other.cut(other.v.Stats().Last)
+		work(other, rng.IntN(40))
+		r.leader = other.v
+		if err := r.chunks(ctx); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if err := other.isAt(r.disk.PowerCut(rng), 9, r.f.State().Last); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
 }
