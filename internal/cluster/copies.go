@@ -8,14 +8,17 @@ import (
 	"github.com/ballast-io/ballast/internal/replica"
 )
 
-// DecideChange changes the in-sync set as the leader of an epoch asks. It is
-// [ballast.ErrInUse] when that epoch is over, and [ballast.ErrTooFewCopies] when too
-// few would be left (C9).
+// DecideChange changes the in-sync set as the leader of an epoch asks, over the very
+// revision that the leader decided on: its outcome can stay unknown, and then only a
+// later revision says that it will never be made. It is [ballast.ErrInUse] when that
+// epoch or revision is over, and [ballast.ErrTooFewCopies] when too few would be left (C9).
 func DecideChange(r Record, c replica.Change) (Record, error) {
 	if r.Primary == "" || r.Epoch != c.Epoch {
 		return r, fmt.Errorf("volume %q: %v is over, the record is at %v: %w", r.Name, c.Epoch, r.Epoch, ballast.ErrInUse)
 	}
 	switch {
+	case c.Revision != r.Revision:
+		return r, fmt.Errorf("volume %q: the record was changed meanwhile, to revision %d; decide again: %w", r.Name, r.Revision, ballast.ErrInUse)
 	case (c.Add == "") == (c.Remove == ""):
 		return r, fmt.Errorf("volume %q: a change adds one copy or removes one: %w", r.Name, ballast.ErrInvalid)
 	case c.Add != "":
@@ -23,7 +26,10 @@ func DecideChange(r Record, c replica.Change) (Record, error) {
 	case c.Remove == r.Primary:
 		return r, fmt.Errorf("volume %q: the copy of the primary, node %s, counts as long as it leads: %w", r.Name, c.Remove, ballast.ErrInvalid)
 	}
-	return removeInSync(r, c.Remove)
+	if c.Lost {
+		return removeInSync(r, c.Remove, 1)
+	}
+	return removeInSync(r, c.Remove, r.Spec.CopiesNeeded())
 }
 
 func addInSync(r Record, node ballast.NodeID) (Record, error) {
@@ -37,12 +43,13 @@ func addInSync(r Record, node ballast.NodeID) (Record, error) {
 	return r, nil
 }
 
-func removeInSync(r Record, node ballast.NodeID) (Record, error) {
+// removeInSync leaves so many at least.
+func removeInSync(r Record, node ballast.NodeID, least int) (Record, error) {
 	if !slices.Contains(r.InSync, node) {
 		return r, ErrUnchanged
 	}
-	if len(r.InSync)-1 < r.Spec.CopiesNeeded() {
-		return r, fmt.Errorf("volume %q: without the copy on node %s fewer than %d would be in sync: %w", r.Name, node, r.Spec.CopiesNeeded(), ballast.ErrTooFewCopies)
+	if len(r.InSync)-1 < least {
+		return r, fmt.Errorf("volume %q: without the copy on node %s fewer than %d would be in sync: %w", r.Name, node, least, ballast.ErrTooFewCopies)
 	}
 	r.InSync = withoutNode(r.InSync, node)
 	return r, nil
@@ -89,7 +96,7 @@ func dropCopy(r Record, node ballast.NodeID) (Record, error) {
 	if node == r.Primary {
 		return r, fmt.Errorf("volume %q: node %s holds it; move or detach it first: %w", r.Name, node, ballast.ErrInUse)
 	}
-	next, err := removeInSync(r, node)
+	next, err := removeInSync(r, node, r.Spec.CopiesNeeded())
 	if err != nil && next.counts(node) {
 		return r, err
 	}

@@ -89,7 +89,7 @@ func (l *Leader) wantedChange(now time.Duration) Change {
 	for i := range l.peers {
 		if p := &l.peers[i]; l.mustGo(p, now) {
 			p.removed(now, l.cfg.Patience)
-			return l.changeOf(Change{Remove: p.node, Reason: l.complaint(p)})
+			return l.changeOf(Change{Remove: p.node, Lost: p.lost(), Reason: l.complaint(p)})
 		}
 	}
 	if l.complete && !l.selfInSync() {
@@ -114,10 +114,27 @@ func (l *Leader) mustGo(p *peer, now time.Duration) bool {
 	if !p.inSync || !p.gone() && !p.owing.over(l.cfg.Patience, now) {
 		return false
 	}
-	if len(l.members.InSync)-1 < max(1, l.members.MinCopies) {
+	if len(l.members.InSync)-1 < l.leastWithout(p) {
 		return false
 	}
 	return l.selfInSync() || l.anotherConnected(p)
+}
+
+// leastWithout is how many in-sync copies must be left without p. One that lost its
+// files does not have every acknowledged write, whatever min_copies says: it must be
+// taken out before it is filled, or it would be taken for whole at the point that it is filled to.
+func (l *Leader) leastWithout(p *peer) int {
+	if p.lost() {
+		return 1
+	}
+	return max(1, l.members.MinCopies)
+}
+
+// MayFill reports whether a copy that needs chunks may be brought to some point now: once it is
+// known not to count. Until then it would be whole, and in sync, and behind.
+func (l *Leader) MayFill(node ballast.NodeID) bool {
+	p := l.peer(node)
+	return p != nil && !p.inSync && l.change.asked.Add != node
 }
 
 func (l *Leader) anotherConnected(than *peer) bool {
@@ -183,6 +200,9 @@ func (l *Leader) obstacle(now time.Duration) string {
 func (l *Leader) complaint(p *peer) string {
 	if !p.connected {
 		return fmt.Sprintf("%s cannot be reached: %s", p.node, p.reason)
+	}
+	if !p.complete {
+		return fmt.Sprintf("%s has lost its copy", p.node)
 	}
 	return fmt.Sprintf("%s has not acknowledged for %s", p.node, l.cfg.Patience)
 }

@@ -13,6 +13,11 @@ type LeaderConfig struct {
 	Epoch    ballast.Epoch  // that it claimed, and leads under
 	Patience time.Duration  // how long one copy may keep writers waiting; 3 s unless told
 	Hollow   bool           // this copy lacks chunks: it counts after Complete
+
+	// Committed is what is known to be committed at the beginning: what this copy has
+	// folded or was told or, of a hollow one, where it begins. Followers are told so at
+	// once: who fetches from them must not wait for the first new commit.
+	Committed ballast.LSN
 }
 
 // defaultPatience is long for a network and a disk, and short for an application.
@@ -76,7 +81,7 @@ func NewLeader(cfg LeaderConfig, m Members, at Position) *Leader {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
 	}
-	l := &Leader{cfg: cfg, opened: at.Last, last: at.Last, durable: at.Last, complete: !cfg.Hollow}
+	l := &Leader{cfg: cfg, opened: at.Last, last: at.Last, durable: at.Last, committed: min(cfg.Committed, at.Last), complete: !cfg.Hollow}
 	l.near, l.nearNext = at.Last, at.Last
 	l.members = Members{Revision: -1}
 	l.adopt(m)
@@ -239,7 +244,7 @@ func (l *Leader) sayFenced() []Effect {
 	return l.effects
 }
 
-// Committed is up to where every in-sync copy is durable, 0 as long as that is not known.
+// Committed is up to where every in-sync copy is durable, as far as that is known.
 func (l *Leader) Committed() ballast.LSN { return l.committed }
 
 // Members is what the record said when it was last heard of.

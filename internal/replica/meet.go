@@ -1,8 +1,6 @@
 package replica
 
 import (
-	"slices"
-
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -40,7 +38,7 @@ func Meet(leader Position, follower State) Meeting {
 	if !follower.Complete {
 		return Meeting{Full: true}
 	}
-	common, known := common(leader, follower)
+	common, known := leader.Lineage.Common(leader.Last, follower.Lineage, follower.Last)
 	switch {
 	case !known:
 		return Meeting{Full: true}
@@ -51,27 +49,13 @@ func Meet(leader Position, follower State) Meeting {
 	return Meeting{Since: min(common, follower.Applied)}
 }
 
-// common returns the last record that two logs have in common, false when they do not
-// reach back to where they were one. Under one epoch there was one writer, so logs that
-// have records of the same epoch are the same up to where the first of them ends it (R8).
-func common(a Position, b State) (ballast.LSN, bool) {
-	if b.Last == 0 {
-		return 0, true
+// Counts returns up to which LSN the chunks of a filling that broke off still count: one
+// counts when the leader's latest change of it has that very LSN, and that is not
+// behind this. staged and last are the lineage and the LSN that they were staged for.
+func Counts(leader Position, staged volume.Lineage, last ballast.LSN) ballast.LSN {
+	lsn, known := leader.Lineage.Common(leader.Last, staged, last)
+	if !known {
+		return 0
 	}
-	for i, ours := range slices.Backward(a.Lineage) {
-		for j, theirs := range slices.Backward(b.Lineage) {
-			if ours.Epoch == theirs.Epoch {
-				return min(end(a.Lineage, i, a.Last), end(b.Lineage, j, b.Last)), true
-			}
-		}
-	}
-	return 0, false
-}
-
-// end is the last record of a lineage's i-th epoch.
-func end(l volume.Lineage, i int, last ballast.LSN) ballast.LSN {
-	if i+1 < len(l) {
-		return min(last, l[i+1].From-1)
-	}
-	return last
+	return lsn
 }

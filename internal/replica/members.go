@@ -30,5 +30,6 @@ type Change struct {
 	Revision int64          `json:"revision"` // of the record that it was decided on
 	Add      ballast.NodeID `json:"add,omitempty"`
 	Remove   ballast.NodeID `json:"remove,omitempty"`
+	Lost     bool           `json:"lost,omitempty"`   // the copy to be removed has not what it had: min_copies does not keep it
 	Reason   string         `json:"reason,omitempty"` // for the timeline
 }

@@ -50,5 +50,8 @@ const maxHold = 16
 
 // gone reports whether it said itself that it cannot go on.
 func (p *peer) gone() bool {
-	return !p.connected && (p.reason == NoRoom || p.reason == Failed)
+	return p.lost() || !p.connected && (p.reason == NoRoom || p.reason == Failed)
 }
+
+// lost reports whether an in-sync copy has not what it had: its disk is another one.
+func (p *peer) lost() bool { return p.inSync && p.connected && !p.complete }

@@ -1,0 +1,21 @@
+package sim
+
+// bug names a mistake in what is modelled here: in an engine, an agent or a receiver. The
+// build tag seededbugs makes each of them possible; test/seeded shows that every one is
+// found. Those of the decisions are in internal/replica.
+type bug string
+
+const (
+	skipWaiting         bug = "skip-waiting"          // a flush is answered when it is durable here
+	acknowledgeReceived bug = "acknowledge-received"  // a follower takes received for durable
+	answerAfterLease    bug = "answer-after-lease"    // the gate does not look at the lease
+	keepLapsedSession   bug = "keep-lapsed-session"   // a session that had run out goes on
+	claimWithoutSession bug = "claim-without-session" // a claim does not look at the holder's session
+	greetAnyEpoch       bug = "greet-any-epoch"       // a follower takes what a fenced writer sends
+	answerBeforeStored  bug = "answer-before-stored"  // a follower answers, then stores the epoch
+	cutTooLittle        bug = "cut-too-little"        // a follower keeps a tail that its leader lacks
+	foldBeyondCommitted bug = "fold-beyond-committed" // a follower folds all that it has
+	stageInPlace        bug = "stage-in-place"        // chunks go straight into the image
+	fillWhatCounts      bug = "fill-what-counts"      // a copy that lost its disk is filled while it is in sync
+	hollowAtLogEnd      bug = "hollow-at-log-end"     // a hollow copy begins behind records that its chunks lack
+)

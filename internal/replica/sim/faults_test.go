@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/replica"
+)
+
+// trouble lets something go wrong, again and again.
+func (w *world) trouble() {
+	if w.calm {
+		return
+	}
+	w.fault()
+	w.after(w.between(w.pause/4, 2*w.pause), w.trouble)
+}
+
+func (w *world) fault() {
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	if holder := w.nodes[w.desired]; w.oneIn(2) {
+		n = holder
+	}
+	long := w.between(0, 3*w.lease)
+	if w.oneIn(3) {
+		long = w.between(0, w.patience)
+	}
+	switch w.rng.IntN(20) {
+	case 0, 1:
+		w.cutLink(n.index, w.rng.IntN(len(w.nodes)), long, w.oneIn(2))
+	case 2, 3:
+		w.cutLink(n.index, store, long, w.oneIn(2))
+	case 4:
+		w.isolate(n, long)
+		w.moveFrom(n)
+	case 5:
+		if w.etcd.up {
+			w.say("etcd", "loses its quorum for %v", long)
+			w.etcd.up = false
+			w.after(long/2, func() { w.etcd.up = true })
+		}
+	case 6, 7:
+		if n.engine != nil {
+			w.say(n.name, "engine is killed")
+			n.engine.kill()
+		}
+	case 8:
+		n.killAgent(w.between(0, w.lease))
+	case 9, 10:
+		n.powerCut(long)
+		w.moveFrom(n)
+	case 11:
+		if w.oneIn(4) {
+			w.say("all", "power is cut")
+			for _, n := range w.nodes {
+				n.powerCut(w.between(0, w.lease))
+			}
+		}
+	case 12, 13:
+		n.freeze(long)
+		w.moveFrom(n)
+	case 14:
+		n.slow = w.between(0, 2*w.patience)
+		w.after(long, func() { n.slow = 0 })
+	case 15:
+		w.say(n.name, "disk is full for %v", long)
+		n.full = true
+		w.after(long, func() { n.full = false })
+	case 16, 17, 18:
+		w.move()
+	case 19:
+		switch w.rng.IntN(4) {
+		case 0:
+			n.loseDisk()
+		case 1:
+			w.slowNet = w.between(0, 20*ms)
+			w.after(long, func() { w.slowNet = 0 })
+		case 2:
+			w.addCopy()
+		case 3:
+			w.healAll()
+		}
+	}
+}
+
+// move wants the volume elsewhere.
+func (w *world) move() {
+	w.desired = w.rng.IntN(len(w.nodes))
+	w.say("all", "the volume is wanted on %s", nodeNames[w.desired])
+}
+
+// moveFrom perhaps wants the volume elsewhere, because its node is in trouble.
+func (w *world) moveFrom(n *node) {
+	if n.index == w.desired && w.oneIn(2) {
+		w.move()
+	}
+}
+
+func (w *world) cutLink(a, b int, long time.Duration, both bool) {
+	if a == b {
+		return
+	}
+	w.say("net", "link %d-%d is cut for %v, both ways: %v", a+1, b+1, long, both)
+	w.cut[a][b] = true
+	w.cut[b][a] = w.cut[b][a] || both
+	w.after(long, func() { w.cut[a][b], w.cut[b][a] = false, false })
+}
+
+// isolate cuts a node off from all others, and perhaps from etcd.
+func (w *world) isolate(n *node, long time.Duration) {
+	for i := range w.nodes {
+		w.cutLink(n.index, i, long, true)
+	}
+	if w.oneIn(2) {
+		w.cutLink(n.index, store, long, true)
+	}
+}
+
+func (w *world) healAll() { w.cut = [maxNodes + 1][maxNodes + 1]bool{} }
+
+// addCopy wants one copy more.
+func (w *world) addCopy() {
+	name := nodeNames[w.rng.IntN(len(w.nodes))]
+	if r := w.etcd.record; w.etcd.up && r.Epoch > 0 && !slices.Contains(r.Copies, name) {
+		r.Copies = append(slices.Clone(r.Copies), name)
+		w.etcd.put(r)
+	}
+}
+
+func (n *node) killAgent(long time.Duration) {
+	if n.agent.dead {
+		return
+	}
+	n.w.say(n.name, "agent is killed for %v", long)
+	n.agent.kill()
+	life := n.agent.life
+	n.w.after(long, func() {
+		if n.agent.life == life && n.agent.dead {
+			n.startAgent()
+		}
+	})
+}
+
+// powerCut takes a machine down, with what its disk had not synced.
+func (n *node) powerCut(long time.Duration) {
+	n.w.say(n.name, "power is cut for %v", long)
+	n.w.count.PowerCuts++
+	if n.engine != nil {
+		n.engine.kill()
+		n.engine = nil
+	}
+	n.disk.powerCut()
+	n.lease = lease{}
+	n.killAgent(long)
+}
+
+// freeze stops processes for a while; then they go on.
+func (n *node) freeze(long time.Duration) {
+	both := n.w.rng.IntN(3)
+	n.w.say(n.name, "stops for %v: %s", long, []string{"agent", "engine", "both"}[both])
+	if both != 1 {
+		n.agent.stop()
+		n.w.after(long, n.agent.resume)
+	}
+	if e := n.engine; e != nil && both != 0 {
+		e.stop()
+		n.w.after(long, e.resume)
+	}
+}
+
+// loseDisk destroys a copy, as long as what was acknowledged is on another that counts:
+// more is not promised.
+func (n *node) loseDisk() {
+	w := n.w
+	if !n.disk.exists {
+		return
+	}
+	r := w.etcd.record
+	for _, name := range r.InSync {
+		o := w.nodes[slices.Index(nodeNames[:], name)]
+		if o != n && o.disk.exists && o.disk.complete || !counts(r, n.name) {
+			w.say(n.name, "disk is lost")
+			w.count.DisksLost++
+			n.powerCut(w.between(0, w.lease))
+			n.disk.destroy()
+			n.disk.lost = true
+			return
+		}
+	}
+}
+
+// mayForce reports whether the operator has a node go on without what was acknowledged:
+// no copy that has it is up, and this is the newest that is.
+func (w *world) mayForce(n *node, r record, c cluster.ClaimRequest) bool {
+	if !w.forced || w.calm || !n.disk.exists || !n.disk.complete || r.Epoch == 0 || !w.oneIn(10) {
+		return false
+	}
+	if r.Primary != "" && !slices.Contains(c.Over, r.Primary) {
+		return false
+	}
+	var candidates []replica.Candidate
+	for _, o := range w.nodes {
+		if up := !o.agent.dead && !o.agent.stopped; !up {
+			continue
+		}
+		if counts(r, o.name) {
+			return false
+		}
+		if o.disk.exists {
+			candidates = append(candidates, replica.Candidate{Node: o.name, State: o.disk.state()})
+		}
+	}
+	best := replica.Choose(candidates)
+	return best >= 0 && candidates[best].Node == n.name
+}
+
+// calmDown ends all trouble.
+func (w *world) calmDown() {
+	w.say("all", "nothing goes wrong any more")
+	w.calm = true
+	w.healAll()
+	w.etcd.up, w.slowNet = true, 0
+	for _, n := range w.nodes {
+		n.slow, n.full = 0, false
+		n.agent.resume()
+		if n.engine != nil {
+			n.engine.resume()
+		}
+		if n.agent.dead {
+			n.startAgent()
+		}
+	}
+}
