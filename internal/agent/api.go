@@ -28,7 +28,8 @@ func (n *node) handler() http.Handler {
 	mux.Handle(ballastv1connect.NewVolumeServiceHandler(volumeService{node: n}, limit))
 	mux.Handle(ballastv1connect.NewNodeServiceHandler(nodeService{node: n}, limit))
 	mux.Handle(ballastv1connect.NewArchiveServiceHandler(archiveService{node: n}, limit))
-	mux.HandleFunc("GET /chunks/{volume}/{chunk}", n.sources.ServeChunk)
+	mux.HandleFunc("GET /chunks/{volume}/{chunk}", n.serveChunk)
+	mux.HandleFunc("POST /volumes/{volume}/change", n.serveChange)
 	mux.Handle("GET /metrics", n.metricsHandler())
 	return http.MaxBytesHandler(mux, maxRequest)
 }
@@ -87,6 +88,8 @@ func apiError(err error) error {
 		{ballast.ErrNotFound, connect.CodeNotFound},
 		{ballast.ErrExists, connect.CodeAlreadyExists},
 		{ballast.ErrInUse, connect.CodeFailedPrecondition},
+		{ballast.ErrNoCopy, connect.CodeFailedPrecondition},
+		{ballast.ErrTooFewCopies, connect.CodeFailedPrecondition},
 		{ballast.ErrInvalid, connect.CodeInvalidArgument},
 		{ballast.ErrNotReady, connect.CodeUnavailable},
 		{context.DeadlineExceeded, connect.CodeDeadlineExceeded},

@@ -135,19 +135,16 @@ func (n *node) ensureAttached(ctx context.Context, s *slot) (string, error) {
 			return a.mountpoint, err
 		}
 	}
-	rec, err := n.records.ByID(s.id)
-	if err != nil {
-		return "", err
-	}
 	n.health.clear(s.id, condNotGrown)
-	a, err := n.bringUp(ctx, s, rec)
+	a, err := n.bringUp(ctx, s)
 	if err != nil {
 		return "", err
 	}
 	s.setAttached(a)
 	n.startShipping(s, a)
+	n.lookAfterSoon(s)       // what changed meanwhile was told to nobody
 	n.watchEngine(ctx, s, a) // whoever asks next is told what the engine says
-	n.health.clear(s.id, condEngineFailed, condEngineSilent, condEngineError, condStillMounted, condStaleHolders)
+	n.health.clear(s.id, condEngineFailed, condEngineSilent, condEngineError, condStillMounted, condStaleHolders, condFenced)
 	n.log.Info("attached volume", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "device", a.loop, "mountpoint", a.mountpoint)
 	return a.mountpoint, nil
 }
@@ -181,12 +178,21 @@ func (n *node) stillWell(ctx context.Context, s *slot, a *attachment) (bool, err
 	return true, fmt.Errorf("the volume is mounted, but its engine does not answer; it may be stopped (see `ballast volume inspect %s`): %w", a.record.Name, err)
 }
 
-// bringUp takes a volume from its files to its mountpoint, or leaves nothing.
-func (n *node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *attachment, err error) {
-	if err := n.ensureFiles(s, rec); err != nil {
+// bringUp takes a volume from its record to its mountpoint, or leaves nothing.
+func (n *node) bringUp(ctx context.Context, s *slot) (_ *attachment, err error) {
+	a, err := n.raise(ctx, s)
+	if err != nil {
 		return nil, err
 	}
-	rec, err = n.claim(ctx, s)
+	if err := n.mount(ctx, s, a); err != nil {
+		return nil, errors.Join(err, n.takeDown(ctx, s, a))
+	}
+	return a, nil
+}
+
+// raise claims a volume and starts its engine, or leaves nothing.
+func (n *node) raise(ctx context.Context, s *slot) (_ *attachment, err error) {
+	rec, w, session, err := n.claim(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -199,10 +205,16 @@ func (n *node) bringUp(ctx context.Context, s *slot, rec cluster.Record) (_ *att
 	if err := n.clearWay(ctx, s, a); err != nil {
 		return nil, err
 	}
-	if a.engine, err = n.engines.Spawn(ctx, n.path(s.dir), rec.Epoch); err != nil {
+	if err := n.makeFiles(ctx, s, rec, w); err != nil {
 		return nil, err
 	}
-	return a, n.mount(ctx, s, a)
+	a.confirm(session)
+	m := n.membersOf(rec, session)
+	if a.engine, err = n.engines.Spawn(ctx, n.path(s.dir), m); err != nil {
+		return nil, err
+	}
+	a.told.members = m
+	return a, nil
 }
 
 // clearWay takes away what is in the way of a new engine: one that nobody knows
@@ -221,18 +233,6 @@ func (n *node) clearWay(ctx context.Context, s *slot, a *attachment) error {
 		return err
 	}
 	return forgotten.Stop(ctx)
-}
-
-// claim makes this node the volume's writer under a new epoch.
-func (n *node) claim(ctx context.Context, s *slot) (cluster.Record, error) {
-	state := s.remembered()
-	rec, err := n.records.Claim(ctx, s.id, cluster.ClaimRequest{Floor: state.Epoch})
-	if err != nil {
-		return rec, err
-	}
-	// Holds of an engine that died are void (A8).
-	state.Epoch, state.Holders = rec.Epoch, nil
-	return rec, n.remember(s, state)
 }
 
 // mount makes the device of a running engine and mounts it, at the size that the

@@ -3,11 +3,14 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,6 +19,9 @@ type containers interface {
 	// UsedVolumes returns the names of the volumes that a container uses which
 	// runs or may be about to. After an error nothing is known.
 	UsedVolumes(ctx context.Context) (map[string]bool, error)
+	// KillUsers kills every running container that uses the volume of that name, which is
+	// mounted at mountpoint, and returns their names.
+	KillUsers(ctx context.Context, volume, mountpoint string) ([]string, error)
 }
 
 // dockerEngine asks a Docker Engine, over its Unix socket.
@@ -41,7 +47,63 @@ func (d dockerEngine) UsedVolumes(ctx context.Context) (map[string]bool, error) 
 	return decodeUsedVolumes(body)
 }
 
+// runningStatus are the states of a container in which something of it runs.
+const runningStatus = `{"status":["running","paused","restarting"]}`
+
+// KillUsers implements containers.
+func (d dockerEngine) KillUsers(ctx context.Context, volume, mountpoint string) (killed []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dockerPatience)
+	defer cancel()
+	body, err := d.get(ctx, "/containers/json?filters="+url.QueryEscape(runningStatus))
+	if err != nil {
+		return nil, fmt.Errorf("ask docker who uses volume %q: %w", volume, err)
+	}
+	users, err := decodeUsers(body, volume, mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	for id, name := range users {
+		if _, e := d.do(ctx, http.MethodPost, "/containers/"+id+"/kill"); e != nil {
+			err = errors.Join(err, fmt.Errorf("kill container %s: %w", name, e))
+			continue
+		}
+		killed = append(killed, name)
+	}
+	slices.Sort(killed)
+	return killed, err
+}
+
+// decodeUsers returns, by id, the names of the containers in Docker's list that have the
+// volume mounted, or a folder of it.
+func decodeUsers(body []byte, volume, mountpoint string) (map[string]string, error) {
+	var list []struct {
+		ID     string `json:"Id"`
+		Names  []string
+		Mounts []struct{ Type, Name, Source, Driver string }
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return nil, fmt.Errorf("decode docker's list of containers: %w", err)
+	}
+	users := map[string]string{}
+	for _, c := range list {
+		if len(c.ID) != 64 || strings.Trim(c.ID, "0123456789abcdef") != "" {
+			continue // it becomes part of a path
+		}
+		for _, m := range c.Mounts {
+			named := m.Type == "volume" && m.Name == volume && m.Driver != "local"
+			if named || m.Source == mountpoint || strings.HasPrefix(m.Source, mountpoint+"/") {
+				users[c.ID] = strings.TrimPrefix(strings.Join(c.Names, " "), "/")
+			}
+		}
+	}
+	return users, nil
+}
+
 func (d dockerEngine) get(ctx context.Context, path string) ([]byte, error) {
+	return d.do(ctx, http.MethodGet, path)
+}
+
+func (d dockerEngine) do(ctx context.Context, method, path string) ([]byte, error) {
 	var dialer net.Dialer
 	transport := &http.Transport{
 		DisableKeepAlives: true,
@@ -49,7 +111,7 @@ func (d dockerEngine) get(ctx context.Context, path string) ([]byte, error) {
 			return dialer.DialContext(ctx, "unix", d.socket)
 		},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +120,7 @@ func (d dockerEngine) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close() // was only read
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		return nil, fmt.Errorf("docker answers %s", resp.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDockerReply+1))
@@ -98,3 +160,6 @@ type nobodyToAsk struct{}
 func (nobodyToAsk) UsedVolumes(context.Context) (map[string]bool, error) {
 	return nil, fmt.Errorf("no docker engine to ask")
 }
+
+// KillUsers implements containers: there are none.
+func (nobodyToAsk) KillUsers(context.Context, string, string) ([]string, error) { return nil, nil }

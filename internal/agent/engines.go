@@ -9,16 +9,21 @@ import (
 	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/delta"
 	"github.com/ballast-io/ballast/internal/engine"
+	"github.com/ballast-io/ballast/internal/identity"
+	"github.com/ballast-io/ballast/internal/lease"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 // processEngines are engines in processes of their own.
 type processEngines struct{ cfg Config }
 
 // Spawn implements engines.
-func (p processEngines) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error) {
+func (p processEngines) Spawn(ctx context.Context, dir string, m replica.Members) (process, error) {
 	c, err := engine.Spawn(ctx, engine.Config{
-		Dir: dir, Epoch: epoch, LogCapacity: p.cfg.LogCapacity, Executable: p.cfg.Executable,
+		Dir: dir, Epoch: m.Epoch, LogCapacity: p.cfg.LogCapacity, Executable: p.cfg.Executable,
 		Queue: p.cfg.ArchiveQueue, Agent: filepath.Join(p.cfg.DataDir, socketName),
+		Node: p.cfg.Node, Members: m,
+		Lease: filepath.Join(p.cfg.DataDir, lease.FileName), Identity: filepath.Join(p.cfg.DataDir, identity.Dir),
 	})
 	if err != nil {
 		return nil, err
@@ -47,6 +52,16 @@ func (e engineProcess) Status(ctx context.Context) (engine.Status, error) {
 func (e engineProcess) Changes(ctx context.Context, after ballast.LSN, limit int64) (*delta.Delta, error) {
 	d, err := e.Client.Changes(ctx, after, limit)
 	return d, sayGone(err)
+}
+
+// SetMembers implements process.
+func (e engineProcess) SetMembers(ctx context.Context, m replica.Members) error {
+	return sayGone(e.Client.SetMembers(ctx, m))
+}
+
+// Fence implements process.
+func (e engineProcess) Fence(ctx context.Context, reason string) error {
+	return sayGone(e.Client.Fence(ctx, reason))
 }
 
 // Archived implements process.

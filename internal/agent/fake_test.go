@@ -15,6 +15,8 @@ import (
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/device"
 	"github.com/ballast-io/ballast/internal/engine"
+	"github.com/ballast-io/ballast/internal/replica"
+	"github.com/ballast-io/ballast/internal/replica/stream"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -39,6 +41,10 @@ type fakeEngine struct {
 	dead  bool
 	bad   string
 	disk  *fakeDisk
+
+	members replica.Members // as it was told last
+	fenced  string
+	copies  []stream.PeerStatus
 }
 
 type fakeDevice struct {
@@ -85,7 +91,8 @@ func (m *machine) count(step string) int {
 	return n
 }
 
-func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (process, error) {
+func (m *machine) Spawn(ctx context.Context, dir string, members replica.Members) (process, error) {
+	epoch := members.Epoch
 	if err := m.step(ctx, "spawn"); err != nil {
 		return nil, err
 	}
@@ -97,7 +104,7 @@ func (m *machine) Spawn(ctx context.Context, dir string, epoch ballast.Epoch) (p
 	if m.devices[filepath.Join(dir, deviceName)] != nil {
 		return nil, fmt.Errorf("an engine is started over the remains of another on %s", dir)
 	}
-	e := &fakeEngine{m: m, dir: dir, epoch: epoch, size: ballast.DefaultVolumeSize, disk: m.diskLocked(dir)}
+	e := &fakeEngine{m: m, dir: dir, epoch: epoch, members: members, size: ballast.DefaultVolumeSize, disk: m.diskLocked(dir)}
 	e.disk.epoch = epoch
 	m.engines[dir] = e
 	return e, nil
@@ -126,7 +133,24 @@ func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
 	}
 	st := e.disk.status()
 	st.PID, st.Epoch, st.Size, st.Error = 1, e.epoch, e.size, e.bad
+	st.Session, st.Fenced, st.Copies = e.members.Session, e.fenced, e.copies
 	return st, nil
+}
+
+func (e *fakeEngine) SetMembers(ctx context.Context, m replica.Members) error {
+	if err := e.m.step(ctx, "members"); err != nil {
+		return err
+	}
+	e.m.set(func() { e.members = m })
+	return nil
+}
+
+func (e *fakeEngine) Fence(ctx context.Context, reason string) error {
+	if err := e.m.step(ctx, "fence"); err != nil {
+		return err
+	}
+	e.m.set(func() { e.fenced = reason })
+	return nil
 }
 
 func (e *fakeEngine) Resize(ctx context.Context, size int64) error {
@@ -227,6 +251,27 @@ func (m *machine) UsedVolumes(context.Context) (map[string]bool, error) {
 	return m.used, nil
 }
 
+// KillUsers makes nobody use a volume's device any more.
+func (m *machine) KillUsers(ctx context.Context, volume, mountpoint string) ([]string, error) {
+	if err := m.step(ctx, "kill users"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.devices {
+		if d.spec.Mountpoint == mountpoint && d.busy {
+			d.busy = false
+			return []string{"web of " + volume}, nil
+		}
+	}
+	return nil, nil
+}
+
+// EndUsers implements users.
+func (m *machine) EndUsers(ctx context.Context, _ string) ([]string, error) {
+	return nil, m.step(ctx, "end users")
+}
+
 // kill makes every engine die.
 func (m *machine) kill() {
 	m.mu.Lock()
@@ -305,6 +350,7 @@ func newTestNode(t *testing.T, m *machine, cfg Config) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.users = m
 	return n
 }
 

@@ -6,20 +6,19 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/volume"
 )
 
-// ensureFiles makes the files of a volume that was never attached, and of a
-// scratch volume every time. Files of any other volume that are missing are
-// missing data, and nothing takes their place (A7).
+// hasFiles reports whether this node has files of the volume, whatever is in them.
+func (n *node) hasFiles(s *slot) bool {
+	_, err := volume.ReadIdentity(n.disk, s.dir)
+	return err == nil
+}
+
+// ensureFiles makes the files of a volume that was never attached. Files that are
+// missing of one that was are missing data, and nothing takes their place (A7).
 func (n *node) ensureFiles(s *slot, rec cluster.Record) error {
-	if rec.Spec.Class == ballast.Scratch {
-		if err := n.wipe(s); err != nil {
-			return err
-		}
-	}
 	if err := n.disk.Mkdir(s.dir); err != nil {
 		return fmt.Errorf("make volume's folder: %w", err)
 	}
@@ -31,7 +30,7 @@ func (n *node) ensureFiles(s *slot, rec cluster.Record) error {
 		return nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case rec.Epoch > 0 && rec.Spec.Class != ballast.Scratch:
+	case rec.Epoch > 0:
 		return fmt.Errorf("the volume was in use before and its files are not in %s; nothing was changed; put them back, or remove the volume and create it anew: %w", n.path(s.dir), err)
 	}
 	if err := volume.Create(n.disk, s.dir, volume.Identity{ID: rec.ID, Size: rec.Spec.Size}); err != nil {

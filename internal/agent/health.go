@@ -19,6 +19,8 @@ const (
 	condStillMounted = "still-mounted"
 	condStaleHolders = "stale-holders"
 	condNotGrown     = "not-grown"
+	condFenced       = "volume-fenced"
+	condWaiting      = "copies-missing"
 )
 
 // condition is something an operator should know or act on.

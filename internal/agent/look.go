@@ -35,6 +35,8 @@ type volumeView struct {
 	archive    *archiveView // nil where the volume is not archived
 
 	hydrationRate int64 // bytes per second, lately
+
+	copies []copyView // on every node that has one or is to have one
 }
 
 // look puts together what is known of a volume, from memory alone (A5).
@@ -46,9 +48,17 @@ func (n *node) look(rec cluster.Record) volumeView {
 	if s := n.peek(rec.ID); s != nil {
 		s.describe(&v)
 	}
-	if rec.InTrash() {
+	switch {
+	case rec.InTrash():
 		v.state = stateTrash
+	case v.state == stateDetached && rec.Primary != "" && rec.Primary != n.cfg.Node:
+		v.state = stateAttached // there
 	}
+	var status *engine.Status
+	if v.mountpoint != "" {
+		status = &v.status
+	}
+	v.copies = viewCopies(rec, status, func(node ballast.NodeID) bool { return node != n.cfg.Node && n.records.Session(node).Over })
 	return v
 }
 

@@ -64,5 +64,6 @@ func runAs(what string, args []string) error {
 	}
 	return engine.Run(ctx, engine.Config{
 		Dir: flags["--dir"], Epoch: ballast.Epoch(epoch), LogCapacity: capacity, Queue: queue, Agent: flags["--agent"], Log: log,
+		Node: ballast.NodeID(flags["--node"]), Lease: flags["--lease"], Identity: flags["--identity"],
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/archiver/verify"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/lease"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -25,6 +26,7 @@ type node struct {
 	engines engines
 	devices devices
 	docker  containers
+	users   users
 	disk    vfs.FS // the data folder
 	boot    string // the id of this boot
 	started time.Time
@@ -35,6 +37,11 @@ type node struct {
 	adopted chan struct{}              // closed when what the last agent left is taken over
 	work    chan func(context.Context) // to be done in goroutines of Run
 	ended   chan struct{}              // closed when Run takes no more work
+
+	// The other nodes, and what is theirs here.
+	session   *session
+	following following
+	peers     peers
 
 	// The archiver; see wireArchiver.
 	vault    *archiver.Vault
@@ -54,7 +61,12 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 	if err != nil {
 		return nil, fmt.Errorf("start agent: find out this boot of the machine: %w", err)
 	}
+	keeper, err := lease.Keep(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
+	}
 	n := &node{
+		session: newSession(keeper), users: processUsers{}, peers: noPeers(),
 		cfg: cfg, log: cfg.Log, records: records, engines: e, devices: d, docker: c, disk: disk,
 		boot:    strings.TrimSpace(string(boot)),
 		started: time.Now(),
@@ -67,6 +79,7 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		slots:   map[ballast.VolumeID]*slot{},
 		making:  map[ballast.VolumeID]bool{},
 	}
+	n.following = n.newFollowing()
 	n.wireArchiver(n.opener().Open)
 	return n, nil
 }

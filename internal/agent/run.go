@@ -106,6 +106,7 @@ func (n *node) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { every(ctx, watchEvery, n.watch); return nil })
 	n.runArchive(ctx, group)
+	n.runCopies(ctx, group)
 	group.Go(func() error {
 		n.tidy(ctx)
 		every(ctx, tidyEvery, n.tidy)
@@ -114,7 +115,15 @@ func (n *node) Run(ctx context.Context) error {
 	err := group.Wait()
 	n.sources.DropAll()
 	n.vault.Close()
-	return err
+	return errors.Join(err, n.session.keeper.Close())
+}
+
+// runCopies keeps what this node has in common with others.
+func (n *node) runCopies(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error { return n.keepSession(ctx) })
+	group.Go(func() error { n.followSessions(ctx); return nil })
+	group.Go(func() error { n.follow(ctx); return nil })
+	group.Go(func() error { return n.following.Run(ctx) })
 }
 
 // runArchive keeps the archive open, and does what is due there.

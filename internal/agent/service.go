@@ -25,24 +25,33 @@ func (s volumeService) Create(ctx context.Context, r *connect.Request[v1.CreateR
 	return connect.NewResponse(&v1.CreateResponse{Volume: volumeMessage(v)}), nil
 }
 
-func (s volumeService) List(_ context.Context, r *connect.Request[v1.ListRequest]) (*connect.Response[v1.ListResponse], error) {
+func (s volumeService) List(ctx context.Context, r *connect.Request[v1.ListRequest]) (*connect.Response[v1.ListResponse], error) {
 	views, err := s.node.List(r.Msg.GetTrash())
 	if err != nil {
 		return nil, apiError(err)
 	}
 	resp := &v1.ListResponse{}
+	known := s.node.listElsewhere(ctx, views)
 	for _, v := range views {
-		resp.Volumes = append(resp.Volumes, volumeMessage(v))
+		m := known[string(v.record.ID)]
+		if m == nil {
+			m = volumeMessage(v)
+		}
+		resp.Volumes = append(resp.Volumes, m)
 	}
 	return connect.NewResponse(resp), nil
 }
 
-func (s volumeService) Inspect(_ context.Context, r *connect.Request[v1.InspectRequest]) (*connect.Response[v1.InspectResponse], error) {
+func (s volumeService) Inspect(ctx context.Context, r *connect.Request[v1.InspectRequest]) (*connect.Response[v1.InspectResponse], error) {
 	v, err := s.node.Inspect(r.Msg.GetName())
 	if err != nil {
 		return nil, apiError(err)
 	}
-	return connect.NewResponse(&v1.InspectResponse{Volume: volumeMessage(v)}), nil
+	m := s.node.inspectElsewhere(ctx, v.record)
+	if m == nil {
+		m = volumeMessage(v)
+	}
+	return connect.NewResponse(&v1.InspectResponse{Volume: m}), nil
 }
 
 func (s volumeService) Remove(ctx context.Context, r *connect.Request[v1.RemoveRequest]) (*connect.Response[v1.RemoveResponse], error) {
@@ -70,6 +79,9 @@ func (s volumeService) Resize(ctx context.Context, r *connect.Request[v1.ResizeR
 }
 
 func (s volumeService) Attach(ctx context.Context, r *connect.Request[v1.AttachRequest]) (*connect.Response[v1.AttachResponse], error) {
+	if at, ok := s.node.elsewhere(ctx, r.Msg.GetNode()); ok {
+		return s.node.volumesAt(at).Attach(ctx, connect.NewRequest(r.Msg))
+	}
 	mountpoint, err := s.node.Attach(ctx, r.Msg.GetName(), r.Msg.GetHolder())
 	if err != nil {
 		return nil, apiError(err)
@@ -78,6 +90,9 @@ func (s volumeService) Attach(ctx context.Context, r *connect.Request[v1.AttachR
 }
 
 func (s volumeService) Detach(ctx context.Context, r *connect.Request[v1.DetachRequest]) (*connect.Response[v1.DetachResponse], error) {
+	if at, ok := s.node.elsewhere(ctx, r.Msg.GetNode()); ok {
+		return s.node.volumesAt(at).Detach(ctx, connect.NewRequest(r.Msg))
+	}
 	if err := s.node.Detach(ctx, r.Msg.GetName(), r.Msg.GetHolder()); err != nil {
 		return nil, apiError(err)
 	}
@@ -124,8 +139,9 @@ func volumeMessage(v volumeView) *v1.Volume {
 		State: string(v.state), Mountpoint: v.mountpoint, Holders: v.holders,
 		Conditions: conditionMessages(v.conditions), UsedBytes: uint64(v.usedBytes),
 		Archive: archiveMessage(v), Hydration: hydrationMessage(v), Origin: rec.Origin.String(),
+		Copies: copyMessages(v), Replicas: uint32(max(1, rec.Spec.Replicas, len(rec.Copies))), MinCopies: uint32(rec.Spec.CopiesNeeded()), Forced: forcedMessages(rec),
 	}
-	if v.state == stateAttached {
+	if v.state == stateAttached && v.mountpoint != "" {
 		m.Engine = engineMessage(v)
 	}
 	return m

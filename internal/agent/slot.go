@@ -40,6 +40,7 @@ type attachment struct {
 	loop       string
 	mountpoint string
 	partial    bool // unmounting began and did not end; guarded by the slot's lock
+	told       told
 }
 
 func newSlot(id ballast.VolumeID, state attachmentState) *slot {

@@ -105,7 +105,7 @@ func (n *node) takeOverVolume(ctx context.Context, s *slot) error {
 // engine that cannot be told dead from alive is an error, and asked again.
 func (n *node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
 	a := &attachment{record: rec, mountpoint: n.mountpoint(rec.Name), deviceFile: n.path(s.dir, deviceName)}
-	a.record.Epoch = max(rec.Epoch, s.remembered().Epoch)
+	a.record.Epoch, a.record.Primary = s.remembered().Epoch, n.cfg.Node
 	found, err := n.engines.Dial(ctx, n.path(s.dir))
 	if errors.Is(err, errEngineGone) {
 		n.buryUnseen(ctx, s, a)
@@ -122,10 +122,23 @@ func (n *node) adopt(ctx context.Context, s *slot, rec cluster.Record) error {
 	}
 	// With no holder it is unmounted when the node tidies up.
 	a.loop, a.mountpoint = at.Loop, at.Mountpoint
+	n.learnSession(ctx, a)
 	s.setAttached(a)
 	n.startShipping(s, a)
+	n.lookAfterSoon(s)
 	n.log.Info("took over volume", "volume", rec.Name, "volume_id", rec.ID, "mountpoint", a.mountpoint, "holders", s.remembered().names())
 	return nil
+}
+
+// learnSession asks an engine that is taken over under which session it was confirmed. One
+// that does not answer is told of the next.
+func (n *node) learnSession(ctx context.Context, a *attachment) {
+	ctx, cancel := context.WithTimeout(ctx, statusBudget)
+	defer cancel()
+	if st, err := a.engine.Status(ctx); err == nil {
+		a.confirm(st.Session)
+		a.record.Epoch = max(a.record.Epoch, st.Epoch)
+	}
 }
 
 // buryUnseen sweeps what an engine left that died while no agent ran. After a

@@ -86,6 +86,8 @@ func (n *node) noteStatus(s *slot, a *attachment, status engine.Status) {
 	}
 	s.mu.Unlock()
 	n.noteHydration(s, a, status)
+	n.noteFenced(s, a, status)
+	n.noteStall(s, a, status)
 	n.health.clear(s.id, condEngineSilent)
 	n.noteFull(s.id, a.record.Name, status)
 	if status.Error == "" {
@@ -107,6 +109,20 @@ func (n *node) noteHydration(s *slot, a *attachment, status engine.Status) {
 		"see `ballast archive status`; it goes on by itself when the archive answers")
 }
 
+// noteStall says that writers wait for copies on other nodes.
+func (n *node) noteStall(s *slot, a *attachment, status engine.Status) {
+	why := status.Stall
+	if status.Shut {
+		why = "this node's lease is past, because etcd did not answer in time"
+	}
+	if why == "" {
+		n.health.clear(s.id, condWaiting)
+		return
+	}
+	n.health.raise(s.id, condWaiting, fmt.Sprintf("Writes to volume %q wait: %s. Nothing acknowledged is lost.", a.record.Name, why),
+		"see `ballast node ls` and `ballast volume inspect "+a.record.Name+"`; it goes on by itself when that is over")
+}
+
 func (n *node) noteFull(id ballast.VolumeID, name string, status engine.Status) {
 	if status.FullSince.IsZero() {
 		n.health.clear(id, condDiskFull)
@@ -126,6 +142,9 @@ func (n *node) tidy(ctx context.Context) {
 		n.do(func(ctx context.Context) { n.tidyVolume(ctx, s) })
 	}
 	for _, rec := range n.records.Trash() {
+		if !n.purges() {
+			break
+		}
 		if rec.Purging || time.Since(rec.RemovedAt) > n.cfg.TrashKeep {
 			n.do(func(ctx context.Context) { n.purge(ctx, n.slot(rec.ID)) })
 		}
@@ -147,6 +166,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 		if err := n.releaseForgotten(ctx, s.id); err != nil && !errors.Is(err, ballast.ErrNotFound) {
 			n.quiet.warn("release "+string(s.id), "the record of a detached volume still names this node", "volume_id", s.id, "error", err)
 		}
+		n.dropUnwanted(ctx, s)
 		return
 	}
 	n.forgetSource(s)
@@ -167,7 +187,10 @@ func (n *node) purge(ctx context.Context, s *slot) {
 	rec, err := n.records.BeginPurge(ctx, s.id)
 	if err == nil {
 		n.sources.Drop(s.id)
-		err = n.removeFiles(s)
+		err = n.deleteCopyLocked(ctx, s, rec)
+	}
+	if err == nil {
+		err = n.purgeElsewhere(ctx, rec)
 	}
 	if err == nil {
 		err = n.records.Forget(ctx, s.id)
@@ -179,6 +202,7 @@ func (n *node) purge(ctx context.Context, s *slot) {
 	n.mu.Lock()
 	delete(n.slots, s.id)
 	n.mu.Unlock()
+	n.quiet.over("purge " + string(s.id))
 	n.log.Info("deleted removed volume for good", "volume", rec.Name, "volume_id", s.id, "removed_at", rec.RemovedAt)
 }
 

@@ -124,3 +124,16 @@ func saveState(disk vfs.FS, dir string, a State) error {
 	}
 	return vfs.ReplaceFile(disk, dir+"/"+stateFile, data)
 }
+
+// ForgetState forgets what is remembered of the volume in dir, so that it is looked up in the
+// archive.
+func ForgetState(disk vfs.FS, dir string) error {
+	err := disk.Remove(dir + "/" + stateFile)
+	if err == nil {
+		err = disk.SyncDir(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget what was archived: %w", err)
+	}
+	return nil
+}

@@ -31,8 +31,9 @@ func protect(log *slog.Logger) {
 	}
 }
 
-// lock takes the volume's folder for this process (N1).
-func lock(dir string) (unlock func(), err error) {
+// Lock takes a volume's folder for this process: no engine, and nobody else, serves it until
+// unlock is called (N1). The error is [ballast.ErrInUse].
+func Lock(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)

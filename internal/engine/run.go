@@ -91,7 +91,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Members, err = inheritedMembers(cfg.Members); err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}
-	unlock, err := lock(cfg.Dir)
+	unlock, err := Lock(cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("start engine in %s: %w", cfg.Dir, err)
 	}

@@ -28,18 +28,15 @@ func (c Config) members() replica.Members {
 	return replica.Members{Epoch: c.Epoch, Primary: c.Node, InSync: []ballast.NodeID{c.Node}, MinCopies: 1}
 }
 
-// streams is false until package stream carries anything.
-const streams = false
-
 // newHub returns what carries the log to the volume's other copies. An engine whose node has
 // no name is on its own for good, and has none.
 func (e *engine) newHub(id ballast.VolumeID) *stream.Hub {
-	if e.cfg.Node == "" || !streams {
+	if e.cfg.Node == "" {
 		return nil
 	}
 	m, dialer := e.cfg.members(), &peerDialer{dir: e.cfg.Identity}
 	return stream.New(stream.Config{
-		Node: e.cfg.Node, Cluster: dialer.cluster(), Members: m,
+		Node: e.cfg.Node, Members: m, // of which cluster a peer is, its certificate has said
 		Hollow:  !slices.Contains(m.InSync, e.cfg.Node),
 		Dial:    dialer.dial,
 		Control: newRecords(e.cfg.Agent, id, e.gate),
@@ -147,45 +144,35 @@ type peerDialer struct {
 
 	mu     sync.Mutex // guards everything below
 	dialer *peer.Dialer
-	name   string // of the cluster
 }
 
 // dial connects to the receiver on another node.
 func (d *peerDialer) dial(ctx context.Context, p replica.Peer) (net.Conn, error) {
-	dialer, _, err := d.open()
+	dialer, err := d.open()
 	if err != nil {
 		return nil, err
 	}
 	return dialer.Dial(ctx, p.Node, p.Address, peer.ProtocolReplica)
 }
 
-// cluster returns the cluster's id, or "" before there is one.
-func (d *peerDialer) cluster() string {
-	_, name, err := d.open()
-	if err != nil {
-		return ""
-	}
-	return name
-}
-
-func (d *peerDialer) open() (*peer.Dialer, string, error) {
+func (d *peerDialer) open() (*peer.Dialer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dialer != nil {
-		return d.dialer, d.name, nil
+		return d.dialer, nil
 	}
 	if d.dir == "" {
-		return nil, "", fmt.Errorf("this node has no identity: %w", fs.ErrNotExist)
+		return nil, fmt.Errorf("this node has no identity: %w", fs.ErrNotExist)
 	}
 	disk, err := vfs.OS(d.dir)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	own, err := identity.Open(disk, ".")
 	if err != nil {
-		return nil, "", errors.Join(err, disk.Close())
+		return nil, errors.Join(err, disk.Close())
 	}
 	// The folder stays open: a certificate that was renewed is read from it.
-	d.dialer, d.name = peer.NewDialer(own, nil), own.Self().Cluster
-	return d.dialer, d.name, nil
+	d.dialer = peer.NewDialer(own, nil)
+	return d.dialer, nil
 }

@@ -86,3 +86,13 @@ func (k *Keeper) Close() error {
 	}
 	return unix.Munmap(mem)
 }
+
+// Read returns what was said last, as [View.Read] does.
+func (k *Keeper) Read() (session uint64, until, grace time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mem == nil {
+		return 0, 0, 0
+	}
+	return k.p.session.Load(), time.Duration(k.p.until.Load()), time.Duration(k.p.grace.Load())
+}

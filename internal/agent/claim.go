@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/archiver"
+	"github.com/ballast-io/ballast/internal/cluster"
+)
+
+// way is how this node becomes a volume's writer.
+type way int
+
+const (
+	wayOwn    way = iota // with the copy that is here, or the first one of all
+	wayHollow            // with an empty copy, which fills in from one in sync on another node
+	wayEmpty             // with nothing, as its class allows
+)
+
+// chooseWay decides from what the record says; here says that files of the volume are.
+func chooseWay(rec cluster.Record, node ballast.NodeID, here bool) way {
+	switch {
+	case rec.Spec.Class == ballast.Scratch:
+		return wayEmpty
+	case len(rec.InSync) == 0:
+		return wayOwn
+	case !slices.Contains(rec.InSync, node):
+		return wayHollow
+	case !here && len(rec.InSync) > 1:
+		return wayHollow // this node's disk is a new one
+	}
+	return wayOwn
+}
+
+func (w way) request(floor ballast.Epoch) cluster.ClaimRequest {
+	return cluster.ClaimRequest{Floor: floor, Hollow: w == wayHollow, Empty: w == wayEmpty}
+}
+
+// claimReserve is what is left for attaching of the time in which a holder is waited for.
+const claimReserve = 10 * time.Second
+
+// claim makes this node the volume's writer under a new epoch, as soon as nobody else can be
+// it. It returns the session that the node had before. Who holds the volume is waited for
+// within ctx, and named in the error.
+func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, session uint64, err error) {
+	wait, cancel := context.WithCancel(ctx)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) > 2*claimReserve {
+		wait, cancel = context.WithDeadline(ctx, end.Add(-claimReserve))
+	}
+	defer cancel()
+	if rec, err = n.records.ByID(s.id); err != nil {
+		return rec, w, 0, err
+	}
+	w = n.wayOf(s, rec)
+	for again := true; ; {
+		if session, err = n.awaitSession(wait); err != nil {
+			return rec, w, 0, err
+		}
+		if w == wayOwn {
+			if err := n.ensureFiles(s, rec); err != nil { // before the epoch is spent
+				return rec, w, 0, err
+			}
+		}
+		claimed, err := n.records.Claim(ctx, s.id, w.request(s.remembered().Epoch))
+		held, isHeld := errors.AsType[*cluster.HeldError](err)
+		switch {
+		case err == nil:
+			return claimed, w, session, n.noteClaim(s, claimed)
+		case isHeld:
+			s.setProcessing("waiting for node " + string(held.Node) + " to let go")
+			if err := n.records.AwaitRelease(wait, s.id); err != nil {
+				return rec, w, 0, err
+			}
+			s.setProcessing("attaching")
+		case errors.Is(err, ballast.ErrNoCopy) && w == wayHollow && rec.Spec.Class == ballast.Cache:
+			w = wayEmpty
+			continue
+		case errors.Is(err, ballast.ErrNoCopy) && again: // what this node knew of the record was old
+			again = false
+		default:
+			return rec, w, 0, n.explainNoCopy(rec, err)
+		}
+		if rec, err = n.records.Read(ctx, s.id); err != nil {
+			return rec, w, 0, err
+		}
+		w = n.wayOf(s, rec)
+	}
+}
+
+func (n *node) wayOf(s *slot, rec cluster.Record) way {
+	return chooseWay(rec, n.cfg.Node, n.hasFiles(s))
+}
+
+// explainNoCopy says what can be done where nothing that counts can be reached.
+func (n *node) explainNoCopy(rec cluster.Record, err error) error {
+	if !errors.Is(err, ballast.ErrNoCopy) {
+		return err
+	}
+	return fmt.Errorf("%w; `ballast volume failover %s` shows which other copies there are, and what going on from one would lose", err, rec.Name)
+}
+
+// awaitSession waits until the node has a session, if it must have one: what it claims
+// without one, no lease confirms.
+func (n *node) awaitSession(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordBudget)
+	defer cancel()
+	for {
+		if number := n.session.current(); number != 0 || len(n.records.Nodes()) <= 1 {
+			return number, nil
+		}
+		select {
+		case <-time.After(sessionRetry / 10):
+		case <-ctx.Done():
+			return 0, fmt.Errorf("this node has no session in the cluster yet, because etcd does not answer: %w", ballast.ErrNotReady)
+		}
+	}
+}
+
+// noteClaim remembers a claim on disk, before anything happens under it.
+func (n *node) noteClaim(s *slot, rec cluster.Record) error {
+	if err := n.disk.Mkdir(s.dir); err != nil {
+		return fmt.Errorf("make volume's folder: %w", err)
+	}
+	state := s.remembered()
+	if rec.Epoch > state.Epoch+1 {
+		// Another node may have had the volume since: what this one remembers of the archive
+		// is old, and is looked up there.
+		if err := archiver.ForgetState(n.disk, s.dir); err != nil {
+			return err
+		}
+	}
+	// Holds of an engine that died are void (A8).
+	state.Epoch, state.Holders = rec.Epoch, nil
+	return n.remember(s, state)
+}
+
+// makeFiles makes this node's copy what the claim says it is. No follower has the files open
+// any more, and none will (A19).
+func (n *node) makeFiles(ctx context.Context, s *slot, rec cluster.Record, w way) error {
+	if err := n.following.Take(ctx, s.id, rec.Epoch); err != nil {
+		return fmt.Errorf("take the copy here out of the hands of its former writer: %w", err)
+	}
+	switch w {
+	case wayHollow:
+		return n.fillFromPeer(ctx, s, rec)
+	case wayEmpty:
+		if err := n.wipe(s); err != nil {
+			return err
+		}
+		return n.ensureFiles(s, cluster.Record{ID: rec.ID, Name: rec.Name, Spec: rec.Spec}) // of a volume that never was in use
+	case wayOwn:
+	}
+	return nil
+}
