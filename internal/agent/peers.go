@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -149,5 +148,3 @@ func noPeers() httpPeers {
 	return httpPeers{func(ballast.NodeID) (*http.Client, string, error) { return nil, "", errAlone }}
 }
 
-// isAlone reports whether err says that nobody was asked.
-func isAlone(err error) bool { return errors.Is(err, errAlone) }
