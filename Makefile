@@ -6,7 +6,7 @@ N    ?= 20
 TIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check up down lab chaos fuzz powercut bench bench-archive docs vuln clean
+.PHONY: help build demo test check up down lab chaos fuzz powercut bench bench-archive bench-cluster docs vuln clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ bench: build ## compare with a plain directory and with GlusterFS (an hour; ARGS
 bench-archive: build ## what archiving costs and how fast a volume is back, against restic (half an hour; ARGS=-help)
 	@scripts/install-packages bench bench-archive
 	$(GO) run ./test/bench/archive $(ARGS)
+
+bench-cluster: build ## what a synchronous copy costs, failing over, moving, catching up (ARGS=-help)
+	@scripts/install-packages bench
+	$(GO) run ./test/bench -nodes 3 -places plain,ballast,gluster2 -only '^(pgbench|write4k-fsync)$$' -out bench-out/cluster
+	$(GO) run ./test/bench/cluster $(ARGS)
 
 docs: ## bring the man pages and scripts' expected outputs up to date; review the difference
 	UPDATE=1 $(GO) test -count=1 ./cmd/ballast

@@ -9,21 +9,24 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast/test/lab"
+	"github.com/ballast-io/ballast/test/lab/agentapi"
 )
 
 const volumeName = "bench"
 
 // ballast is a volume of an agent of the bench's own.
 func (b *bench) ballast(ctx context.Context) ([]*place, error) {
-	if err := b.m.Agent.Start(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := b.m.Ballast(ctx, "volume", "create", volumeName, "--size", "20G"); err != nil {
+	if err := b.makeVolume(ctx); err != nil {
 		return nil, err
 	}
 	mountpoint, err := b.m.Ballast(ctx, "volume", "attach", volumeName)
 	if err != nil {
 		return nil, err
+	}
+	if b.nodes > 1 {
+		if err := b.awaitCopies(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p := &place{name: ballastName, dir: path.Join(placesDir, ballastName), backing: b.m.Path("ballast", "volumes"), m: b.m,
 		quiet: func(ctx context.Context) error { return folded(ctx, b.m, volumeName) }}
@@ -35,6 +38,29 @@ func (b *bench) ballast(ctx context.Context) ([]*place, error) {
 	}
 	b.memory, err = newMemory(b.m)
 	return []*place{p}, err
+}
+
+func (b *bench) makeVolume(ctx context.Context) error {
+	create := []string{"volume", "create", volumeName, "--size", "20G"}
+	if b.nodes > 1 { // its agents run already
+		create = append(create, "-o", "repl=2")
+	} else if err := b.m.Agent.Start(ctx); err != nil {
+		return err
+	}
+	_, err := b.m.Ballast(ctx, create...)
+	return err
+}
+
+// awaitCopies waits until the volume has a second copy in sync.
+func (b *bench) awaitCopies(ctx context.Context) error {
+	client := agentapi.Of(b.m)
+	return lab.Poll(ctx, "a copy to be in sync", func(ctx context.Context) error {
+		v, err := client.Inspect(ctx, volumeName)
+		if in := agentapi.InSync(v); err == nil && len(in) < 2 {
+			err = fmt.Errorf("in sync: %v", in)
+		}
+		return err
+	})
 }
 
 // engineState is what we want to know of `ballast volume inspect --json`.

@@ -28,7 +28,7 @@ func measure(ctx context.Context, w io.Writer, o options, r *report) error {
 	if err := b.onMachine(ctx, "m", nil, func(m *lab.Machine) error { return b.compare(ctx, m, r) }); err != nil {
 		return err
 	}
-	if !o.only.MatchString(attachName) || !slices.Contains(o.places, ballastName) {
+	if o.nodes > 1 || !o.only.MatchString(attachName) || !slices.Contains(o.places, ballastName) {
 		return nil
 	}
 	// Its log must hold a gigabyte without being folded.
@@ -45,13 +45,38 @@ func (b *bench) onMachine(ctx context.Context, name string, agentArgs []string, 
 	}
 	defer func() { err = errors.Join(err, os.Remove(parent)) }()
 	args := append([]string{"--docker-socket", "", "--plugin-socket", ""}, agentArgs...)
-	m, err := lab.New(ctx, filepath.Join(parent, name), lab.Options{Ballast: b.binary, AgentArgs: args})
+	opts := lab.Options{Ballast: b.binary, AgentArgs: args}
+	dir := filepath.Join(parent, name)
+	if b.nodes > 1 {
+		return b.onCluster(ctx, dir, opts, f)
+	}
+	m, err := lab.New(ctx, dir, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	b.m = m
 	return f(m)
+}
+
+// onCluster makes a cluster, on whose first machine all the work is done. Its nodes share
+// the machine and the disk with what they are compared with.
+func (b *bench) onCluster(ctx context.Context, dir string, opts lab.Options, f func(*lab.Machine) error) (err error) {
+	c, err := lab.NewCluster(ctx, dir, b.nodes, lab.ClusterOptions{Machine: opts})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	b.m = c.Nodes[0].Machine
+	return f(b.m)
+}
+
+// goal is that of one node, or the one for volumes with a synchronous copy.
+func (b *bench) goal(alone, copied float64) float64 {
+	if b.nodes > 1 {
+		return copied
+	}
+	return alone
 }
 
 // compare does every workload in every place.

@@ -50,8 +50,15 @@ func newFio(b *bench, j fioJob) *fio {
 	return f
 }
 
-func (f *fio) name() string      { return f.job.Name }
-func (f *fio) metrics() []metric { return []metric{f.job.metric} }
+func (f *fio) name() string { return f.job.Name }
+
+func (f *fio) metrics() []metric {
+	m := f.job.metric
+	if f.job.mode == "write" && m.Goal > 0 {
+		m.Goal = f.b.goal(m.Goal, 0.25)
+	}
+	return []metric{m}
+}
 
 func (f *fio) file(p *place) string { return path.Join(p.dir, "fio.dat") }
 

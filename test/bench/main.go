@@ -52,6 +52,7 @@ type options struct {
 	binary  string         // to be measured; "": this module's
 	dir     string         // on the disk to measure
 	out     string         // for the results
+	nodes   int            // of the cluster that the volume is in; two or more: it has a copy on another one
 }
 
 func parse(w io.Writer, args []string) (options, error) {
@@ -66,6 +67,7 @@ func parse(w io.Writer, args []string) (options, error) {
 	f.StringVar(&o.binary, "ballast", "", "measure the binary `FILE` (default bin/ballast)")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure the disk of the folder `DIR`")
 	f.StringVar(&o.out, "out", "bench-out", "write the results to the folder `DIR`")
+	f.IntVar(&o.nodes, "nodes", 1, "have a volume on a cluster of `N` nodes, with a synchronous copy when there are two or more")
 	places := f.String("places", strings.Join(placeNames, ","), "measure only these places, `A,B`")
 	f.Func("only", "do only the work whose name matches `REGEXP`: "+strings.Join(workNames(), ", "), func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
@@ -80,8 +82,8 @@ func parse(w io.Writer, args []string) (options, error) {
 			return o, fmt.Errorf("no place is called %q; known are %s", p, strings.Join(placeNames, ", "))
 		}
 	}
-	if o.rounds < 1 || o.seconds < 1 || f.NArg() > 0 {
-		return o, fmt.Errorf("want at least one round, one second and no arguments; type -help")
+	if o.rounds < 1 || o.seconds < 1 || o.nodes < 1 || f.NArg() > 0 {
+		return o, fmt.Errorf("want at least one round, one second, one node and no arguments; type -help")
 	}
 	return o, nil
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ballast-io/ballast/test/lab"
+	"github.com/ballast-io/ballast/test/lab/agentapi"
+)
+
+// idle makes more and more volumes that nobody uses, each with two copies, and measures
+// what they cost: memory, traffic and processor time while nothing happens, and the attach
+// of one of them.
+func (b *bench) idle(ctx context.Context) error {
+	made := 0
+	for _, n := range b.volumes {
+		began := time.Now()
+		for ; made < n; made++ {
+			on := b.c.Nodes[made%len(b.c.Nodes)]
+			if _, err := api(on).Create(ctx, idleName(made), map[string]string{"size": "64M", "repl": "2"}); err != nil {
+				return fmt.Errorf("create volume %d: %w", made, err)
+			}
+		}
+		each := float64(time.Since(began).Milliseconds()) / float64(max(1, n))
+		g, err := b.measureIdle(ctx)
+		if err != nil {
+			return err
+		}
+		if g.AttachMS, err = b.attachTime(ctx, made); err != nil {
+			return err
+		}
+		g.Volumes, g.CreateMS = n, each
+		b.r.Growth = append(b.r.Growth, g)
+		fmt.Fprintf(b.w, "  %4d volumes: agents %.0f MiB, %.1f %% CPU, %.1f KiB/s sent, attach %.0f ms\n", n, g.AgentMiB, g.AgentsCPU, g.Traffic/1024, g.AttachMS)
+	}
+	last := b.r.Growth[len(b.r.Growth)-1]
+	b.r.atMost(fmt.Sprintf("attach of a volume with %d others", last.Volumes), "ms", last.AttachMS, 500)
+	b.r.atMost(fmt.Sprintf("memory of the greatest agent, %d idle volumes", last.Volumes), "MiB", greatest(last.AgentMiB), 0)
+	b.r.atMost(fmt.Sprintf("sent by all nodes, %d idle volumes", last.Volumes), "KiB/s", last.Traffic/1024, 0)
+	return nil
+}
+
+func idleName(i int) string { return "v" + strconv.Itoa(i) }
+
+// quietFor is how long it is watched that nothing happens.
+const quietFor = 20 * time.Second
+
+func (b *bench) measureIdle(ctx context.Context) (g growth, err error) {
+	if err := pause(ctx, quietFor/2); err != nil { // what was made settles
+		return g, err
+	}
+	sentBefore, cpuBefore, err := b.usage(ctx)
+	if err != nil {
+		return g, err
+	}
+	if err := pause(ctx, quietFor); err != nil {
+		return g, err
+	}
+	sent, cpu, err := b.usage(ctx)
+	if err != nil {
+		return g, err
+	}
+	g.Traffic = (sent - sentBefore) / quietFor.Seconds()
+	g.AgentsCPU = 100 * (cpu - cpuBefore) / quietFor.Seconds()
+	for _, n := range b.c.Nodes {
+		kib, err := field(fmt.Sprintf("/proc/%d/status", n.Agent.PID()), "VmRSS:")
+		if err != nil {
+			return g, err
+		}
+		g.AgentMiB = append(g.AgentMiB, kib/1024)
+	}
+	return g, nil
+}
+
+// usage is what all nodes have sent, in bytes, and what their agents have used, in seconds.
+func (b *bench) usage(ctx context.Context) (sent, cpu float64, err error) {
+	for _, n := range b.c.Nodes {
+		text, err := n.Output(ctx, "cat", "/proc/net/dev")
+		if err != nil {
+			return 0, 0, err
+		}
+		for line := range strings.Lines(text) {
+			if words := strings.Fields(line); len(words) > 9 && words[0] == "eth0:" {
+				bytes, err := strconv.ParseFloat(words[9], 64)
+				if err != nil {
+					return 0, 0, err
+				}
+				sent += bytes
+			}
+		}
+		seconds, err := cpuOf(n.Agent.PID())
+		if err != nil {
+			return 0, 0, err
+		}
+		cpu += seconds
+	}
+	return sent, cpu, nil
+}
+
+// cpuOf is the processor time of a process, in seconds.
+func cpuOf(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(text), ") ")
+	words := strings.Fields(rest)
+	if !ok || len(words) < 13 {
+		return 0, fmt.Errorf("read /proc/%d/stat: %q", pid, text)
+	}
+	user, err := strconv.ParseFloat(words[11], 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseFloat(words[12], 64)
+	const ticks = 100 // a second, on every architecture that Go knows
+	return (user + system) / ticks, err
+}
+
+// field is the number behind a word of a file.
+func field(file, word string) (float64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(text), word)
+	if words := strings.Fields(rest); ok && len(words) > 0 {
+		return strconv.ParseFloat(words[0], 64)
+	}
+	return 0, fmt.Errorf("%s has no %s", file, word)
+}
+
+// attachTime is the median of how long a clean volume with a copy takes to be attached.
+func (b *bench) attachTime(ctx context.Context, volumes int) (float64, error) {
+	n := b.c.Nodes[0]
+	name := idleName(volumes - volumes%len(b.c.Nodes) - len(b.c.Nodes)) // made on that node
+	if volumes < 2*len(b.c.Nodes) {
+		name = idleName(0)
+	}
+	var samples []float64
+	for range 6 {
+		began := time.Now()
+		if _, err := api(n).Attach(ctx, name, holder); err != nil {
+			return 0, err
+		}
+		samples = append(samples, float64(time.Since(began).Milliseconds()))
+		if err := b.awaitTwo(ctx, n, name); err != nil {
+			return 0, err
+		}
+		if err := api(n).Detach(ctx, name, holder); err != nil {
+			return 0, err
+		}
+	}
+	return percentile(samples[1:], 50), nil // the first one made the filesystem
+}
+
+func (b *bench) awaitTwo(ctx context.Context, n *lab.Node, name string) error {
+	return lab.Poll(ctx, "a copy of "+name, func(ctx context.Context) error {
+		v, err := api(n).Inspect(ctx, name)
+		if in := agentapi.InSync(v); err == nil && len(in) < 2 {
+			err = fmt.Errorf("in sync: %v", in)
+		}
+		return err
+	})
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return errors.New("interrupted")
+	}
+}
