@@ -44,7 +44,7 @@ func (v *Volume) admit(b Batch) error {
 		return err
 	}
 	switch epoch := v.log.history.epochAt(b.First); {
-	case v.incomplete:
+	case !v.isComplete():
 		return fmt.Errorf("%w: the copy is not complete", ballast.ErrNotReady)
 	case b.First != v.log.last+1 && !seeded(ignoreGap):
 		return fmt.Errorf("%w: the last record is %d, the batch begins with %d", ErrGap, v.log.last, b.First)

@@ -552,3 +552,48 @@ func failCopyAt(t *testing.T, seed uint64, n int, errno syscall.Errno, leads boo
 	}
 	return failed
 }
+
+// TestCopiesAgree takes three nodes through a long time of random work, crashes and changes
+// of who leads; then all follow one, and have the same bytes at the same LSN (G4).
+func TestCopiesAgree(t *testing.T) {
+	base := testSeed(t)
+	runs := 40
+	if testing.Short() {
+		runs = 8
+	}
+	for run := range uint64(runs) {
+		r := newRealm(t, rand.New(rand.NewPCG(base, 1000+run)), 3)
+		if err := r.install(r.sites[0]); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n < 600 && r.epoch < keptReigns-5; n++ {
+			if err := r.step(); err != nil {
+				t.Fatalf("run %d, step %d, %v: %v", run, n, r.epoch, err)
+			}
+		}
+		for _, s := range r.sites {
+			if s != r.lead && s.away {
+				s.away = false
+				if err := r.followLead(s); err != nil {
+					t.Fatalf("run %d: %v", run, err)
+				}
+			}
+		}
+		if err := errors.Join(r.write(true), r.flush()); err != nil {
+			t.Fatalf("run %d: %v", run, err)
+		}
+		last, _, _ := r.lead.v.Position()
+		for _, s := range r.sites {
+			if s == r.lead {
+				continue
+			}
+			st := s.f.State()
+			if at, ok := st.Lineage.Common(st.Last, r.lead.v.Lineage(), last); !ok || at != last || st.Last != last {
+				t.Errorf("run %d: a copy is at %d of %v; the leader at %d of %v", run, st.Last, st.Lineage, last, r.lead.v.Lineage())
+			}
+			if err := r.verify(s.f.v.ReadAt, r.lead.v.Lineage(), last); err != nil {
+				t.Errorf("run %d: %v", run, err)
+			}
+		}
+	}
+}

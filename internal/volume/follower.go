@@ -113,7 +113,7 @@ func (f *Follower) State() FollowerState {
 		Durable:   v.log.durable,
 		Committed: min(v.committed, v.log.last),
 		Applied:   v.applied,
-		Complete:  !v.incomplete && v.hydration.left.Load() == 0,
+		Complete:  v.isComplete(),
 		Missing:   missing,
 		Staged:    staged,
 		Err:       v.err,
@@ -132,3 +132,6 @@ func (f *Follower) Run(ctx context.Context) error { return f.v.Run(ctx) }
 // Close syncs the copy and releases it. It is safe to call more than once. No other call
 // may be under way.
 func (f *Follower) Close() error { return f.v.Close() }
+
+// isComplete reports whether the image is the volume at the applied LSN. The caller holds mu.
+func (v *Volume) isComplete() bool { return !v.incomplete && v.hydration.left.Load() == 0 }

@@ -41,8 +41,8 @@ func (v *Volume) locateSettled(p []byte, off int64) (_ []piece, turn int, err er
 	if err := v.usable(); err != nil {
 		return nil, 0, err // the image of a copy that failed may not be what it took
 	}
-	if v.incomplete || v.log.last < base || v.promised > v.log.history.Epoch() {
-		return nil, 0, fmt.Errorf("%w: it is at LSN %d and complete: %t; its leader began at %d", ballast.ErrNotReady, v.log.last, !v.incomplete, base)
+	if !v.isComplete() || v.log.last < base || v.promised > v.log.history.Epoch() {
+		return nil, 0, fmt.Errorf("%w: it is at LSN %d and complete: %t; its leader began at %d", ballast.ErrNotReady, v.log.last, v.isComplete(), base)
 	}
 	pieces, err := v.locateUpTo(nil, p, off, max(base, v.committed))
 	return pieces, v.log.turns, err
