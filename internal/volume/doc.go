@@ -14,8 +14,11 @@
 //
 // A volume may be opened before its bytes are here: see [CreateHollow]. A chunk
 // that is missing is fetched from [Options.Source] when it is read, before a round
-// of apply changes a part of it, or in the background. A [Snapshot] is read while
-// all this goes on.
+// of apply changes a part of it, or in the background. Up to eight [Snapshot]s are
+// read while all this goes on.
+//
+// A copy whose writer is elsewhere is a [Follower]. Where its leader's log does not go
+// back far enough, chunks of a snapshot bring it to the leader's state: see [Staging].
 //
 // # Invariants
 //
@@ -39,6 +42,9 @@
 //	    into it before it has come, but for a generation that replaces it wholly.
 //	V10 What a snapshot reads is the volume at its LSN. A snapshot may be given up;
 //	    no failure of its own is a failure of the volume.
+//	V11 A copy that chunks bring to another point is at the old one or at the new
+//	    one at every moment: they stand beside the image until they are all there, and
+//	    whoever opens the copy next goes on with a merge that has begun (R6, G4).
 //
 // Each is named again where the code keeps it and where a test attacks it.
 //
@@ -52,6 +58,7 @@
 // A [Volume] is safe for concurrent use and leaves no goroutine behind: who opens it
 // also runs [Volume.Run]. Locks are taken in the order
 // applying, making, writing, mu; reading, which only [Volume.Since] takes, is
-// held over mu alone. Those of a snapshot and of the hydration are taken last: mu is
+// held over mu alone. That of a [Staging] is
+// taken before all of these, those of a snapshot and of the hydration are taken last: mu is
 // not taken under them. None is held while a chunk is fetched.
 package volume

@@ -3,6 +3,7 @@ package volume
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -10,12 +11,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ballast-io/ballast/internal/crashfs"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 var update = flag.Bool("update", false, "write testdata of the present format version anew")
 
-const goldenV1 = "testdata/v1"
+const (
+	goldenV1 = "testdata/v1"
+	goldenV2 = "testdata/v2"
+)
 
 // TestGolden opens a volume of every format version there was, with records in
 // its log and in its image, and wants the bytes that were put there.
@@ -23,15 +28,7 @@ func TestGolden(t *testing.T) {
 	if *update {
 		writeGolden(t)
 	}
-	want, err := os.ReadFile(filepath.Join(goldenV1, "content.sha256"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, testDir), os.DirFS(filepath.Join(goldenV1, testDir))); err != nil {
-		t.Fatal(err)
-	}
-	disk := openDisk(t, dir)
+	disk, want := copyGolden(t, goldenV1)
 	if rep, err := Check(disk, testDir); err != nil || len(rep.Damage) > 0 || rep.Records == 0 {
 		t.Errorf("Check = %+v, %v; want records and no damage", rep, err)
 	}
@@ -39,7 +36,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := contentSum(t, v); got != strings.TrimSpace(string(want)) {
+	if got := contentSum(t, v); got != want {
 		t.Errorf("content = %s; want %s", got, want)
 	}
 	if err := v.Close(); err != nil {
@@ -95,6 +92,100 @@ func writeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.v.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyGolden returns a disk with a golden volume, and the sum of what it holds.
+func copyGolden(t *testing.T, golden string) (disk vfs.FS, want string) {
+	t.Helper()
+	sum, err := os.ReadFile(filepath.Join(golden, "content.sha256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, testDir), os.DirFS(filepath.Join(golden, testDir))); err != nil {
+		t.Fatal(err)
+	}
+	return openDisk(t, dir), strings.TrimSpace(string(sum))
+}
+
+// TestGoldenMerging opens a copy of version 2 that was left in the middle of a merge:
+// it has promised an epoch, and comes to be what its leader was (V11).
+func TestGoldenMerging(t *testing.T) {
+	if *update {
+		writeGoldenMerging(t)
+	}
+	disk, want := copyGolden(t, goldenV2)
+	f, err := OpenFollower(disk, testDir, FollowerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := f.State(); st.Epoch != 5 || !st.Complete || st.Last != st.Applied || st.Last == 0 {
+		t.Errorf("state = %+v; want a whole copy that has promised e5", st)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := openSmall(disk, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := contentSum(t, v); got != want {
+		t.Errorf("content = %s; want %s", got, want)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func writeGoldenMerging(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(goldenV2), os.MkdirAll(goldenV2, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	home := crashfs.New()
+	makeSmall(t, home)
+	w := worker{rng: rand.New(rand.NewPCG(1, 9))}
+	var err error
+	if w.v, err = openSmall(home, 1); err != nil {
+		t.Fatal(err)
+	}
+	work := func() {
+		for range 30 {
+			if err := w.step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	work()
+	disk := openDisk(t, goldenV2)
+	newCopy(t, disk, testSize)
+	f, err := openCopyOf(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pull{leader: w.v, f: f}
+	if err := errors.Join(p.chunks(t.Context()), w.write(), p.catchUp()); err != nil {
+		t.Fatal(err)
+	}
+	work()
+	if err := p.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		if done, err = p.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(p.into.settleNow(), f.Promise(5)); err != nil {
+		t.Fatal(err)
+	}
+	p.into.to.Epoch = 5 // as if the new leader had taken no snapshot yet
+	if err := f.beginMerge(p.into); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(goldenV2, "content.sha256"), []byte(contentSum(t, w.v)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

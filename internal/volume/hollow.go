@@ -15,6 +15,9 @@ type Hollow struct {
 	Size  int64         // bytes; a multiple of [ballast.ChunkSize]
 	LSN   ballast.LSN   // the last record that its bytes hold
 	Epoch ballast.Epoch // that wrote it: the volume is opened under a higher one
+	// Lineage is that of its records, as the peer that has them says; without it
+	// Epoch alone is known. What it has behind LSN does not count.
+	Lineage Lineage
 	// Present says which chunks are all zeros, so that there is nothing to
 	// fetch; nil: none.
 	Present func(chunk int) bool
@@ -33,8 +36,11 @@ func CreateHollow(fsys vfs.FS, dir string, h Hollow) error {
 
 func createHollow(fsys vfs.FS, dir string, d *descriptor, h Hollow) error {
 	d.Applied, d.Durable = h.LSN, h.LSN
-	if h.Epoch > 0 {
+	if d.History = h.Lineage.upTo(h.LSN); len(d.History) == 0 && h.Epoch > 0 {
 		d.History = Lineage{{h.Epoch, max(h.LSN, 1)}}
+	}
+	if h.Epoch > d.History.Epoch() {
+		d.Promised = h.Epoch
 	}
 	return create(fsys, dir, d, func(c *chunks) { c.hollow(h) })
 }

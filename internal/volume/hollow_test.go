@@ -1,10 +1,13 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/crashfs"
 )
 
@@ -29,5 +32,91 @@ func TestSinceOfHollow(t *testing.T) {
 	}
 	if _, err := s.v.Since(hollowLSN-1, 1<<20); !errors.Is(err, ErrRecycled) {
 		t.Errorf("Since a record before its first = %v; want ErrRecycled", err)
+	}
+}
+
+// TestHollowFromPeer makes a hollow volume where its peer's log ends, writes to it,
+// and lets the peer follow: the peer cuts nothing, has the same lineage, and gets the
+// rest from the log (R8).
+func TestHollowFromPeer(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 43))
+	r := newRebuilt(t, rng)
+	for range 40 {
+		if err := r.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(r.chunks(t.Context()), r.write(), r.catchUp(), r.f.Promise(9)); err != nil {
+		t.Fatal(err)
+	}
+	st := r.f.State()
+	home := crashfs.New()
+	if err := errors.Join(home.Mkdir(testDir), CreateHollow(home, testDir, Hollow{
+		ID: small.ID, Size: st.Size, LSN: st.Last, Epoch: st.Lineage.epochAt(st.Last), Lineage: st.Lineage,
+	})); err != nil {
+		t.Fatal(err)
+	}
+	s := r.sheet
+	var err error
+	if s.v, err = Open(home, testDir, Options{Epoch: 9, Source: peer{r.f}, Queue: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	s.cut(st.Last)
+	if got, want := s.v.Lineage(), st.Lineage.Next(9, st.Last+1); !slices.Equal(got, want) {
+		t.Errorf("lineage = %v; want %v", got, want)
+	}
+	r.leader = s.v
+	if err := errors.Join(s.write(), s.discard(), s.flush(), r.catchUp()); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := errors.Join(s.step(t.Context()), s.flush(), r.catchUp()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.verify(s.v), r.isAt(r.disk.PowerCut(rng), 10, s.last)); err != nil {
+		t.Error(err)
+	}
+	for _, entry := range s.v.chunks.table {
+		if lsn := ballast.LSN(entry &^ presentBit); lsn < st.Last {
+			t.Errorf("a chunk of a hollow volume changed at LSN %d; nobody can know, before %d", lsn, st.Last)
+		}
+	}
+}
+
+// peer is a copy that chunks are read from.
+type peer struct{ f *Follower }
+
+func (p peer) Fetch(ctx context.Context, chunk int, data []byte) error {
+	return p.f.ReadChunk(ctx, chunk, data)
+}
+
+// TestHollowUnderEpoch: a hollow volume cannot be opened under the epoch that wrote its
+// bytes, whatever its lineage says.
+func TestHollowUnderEpoch(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		lsn     ballast.LSN
+		lineage Lineage
+	}{
+		{"no lineage", 5, nil},
+		{"a lineage", 5, Lineage{{1, 1}, {7, 3}}},
+		{"one that ends earlier", 5, Lineage{{1, 1}}},
+		{"one that goes on", 5, Lineage{{1, 1}, {7, 6}}},
+		{"nothing was written yet", 0, Lineage{{7, 1}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			disk := crashfs.New()
+			h := Hollow{ID: "test", Size: ballast.ChunkSize, LSN: tt.lsn, Epoch: 7, Lineage: tt.lineage}
+			if err := errors.Join(disk.Mkdir(testDir), CreateHollow(disk, testDir, h)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(disk, testDir, Options{Epoch: 7}); !errors.Is(err, ErrStaleEpoch) {
+				t.Errorf("Open under the same epoch = %v; want ErrStaleEpoch", err)
+			}
+			if v, err := Open(disk, testDir, Options{Epoch: 8}); err != nil || v.Lineage().Epoch() != 8 {
+				t.Errorf("Open under the next = %v; want nil", err)
+			}
+		})
 	}
 }
