@@ -140,12 +140,47 @@ func (e *entry) open(ctx context.Context, size int64) error {
 	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e.copy, e.stop, e.ran = c, stop, make(chan error, 1)
+	e.copy = c
 	e.opened++
 	e.used.Store(int64(e.r.now()))
-	go func(ran chan<- error) { ran <- c.Run(run) }(e.ran) // ended by close
+	e.start()
 	return nil
+}
+
+// start runs the copy; ended by rest. The caller holds mu alone.
+func (e *entry) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	c, ran := e.copy, make(chan error, 1)
+	e.stop, e.ran = stop, ran
+	go func() { ran <- c.Run(ctx) }()
+}
+
+// rest stops running the copy, and returns why it had stopped by itself, if it had.
+func (e *entry) rest() error {
+	e.stop()
+	return <-e.ran
+}
+
+// useAlone is use for what must wait until the copy's background work has come to a stop:
+// folding takes its time for the sake of writers, and would take that of a new leader.
+func (e *entry) useAlone(ctx context.Context, size int64, f func(Copy) error) error {
+	if err := e.lock(ctx, size); err != nil {
+		return err
+	}
+	e.pins.Add(1)
+	defer e.pins.Add(-1)
+	e.mu.RUnlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.copy == nil {
+		return fmt.Errorf("%w: the copy was closed", ballast.ErrInUse)
+	}
+	e.used.Store(int64(e.r.now()))
+	if err := e.rest(); err != nil {
+		e.r.cfg.Log.Warn("copy accepts nothing more", "volume", e.id, "error", err) // and says so below
+	}
+	defer e.start()
+	return f(e.copy)
 }
 
 // close closes the copy, if it is open. It waits for those who use it.
@@ -160,8 +195,7 @@ func (e *entry) closeLocked() error {
 		return nil
 	}
 	e.note(e.copy.State())
-	e.stop()
-	ran := <-e.ran
+	ran := e.rest()
 	err := e.copy.Close()
 	e.copy, e.stop, e.ran = nil, nil, nil
 	if err = errors.Join(ran, err); err != nil {

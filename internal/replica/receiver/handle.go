@@ -34,7 +34,7 @@ func (s *session) handle(ctx context.Context, m wire.Message) error {
 	case *wire.Follow:
 		return s.follow(ctx, m)
 	case *wire.Resize:
-		return s.use(ctx, func(c Copy) error { return s.grow(c, m.Size) })
+		return s.grow(ctx, m.Size)
 	case *wire.Compare:
 		return s.compare(ctx, m.Since)
 	case *wire.StageBegin:
@@ -55,7 +55,17 @@ func (s *session) handle(ctx context.Context, m wire.Message) error {
 // use calls f with the copy. One that was closed meanwhile, because nothing happened, and
 // opened again must stand where it stood.
 func (s *session) use(ctx context.Context, f func(Copy) error) error {
-	return s.e.use(ctx, 0, func(c Copy) error {
+	return s.e.use(ctx, 0, s.same(f))
+}
+
+// useAlone is use, while nothing goes on in the background.
+func (s *session) useAlone(ctx context.Context, f func(Copy) error) error {
+	return s.e.useAlone(ctx, 0, s.same(f))
+}
+
+// same is f for a copy that stands where the stream has it.
+func (s *session) same(f func(Copy) error) func(Copy) error {
+	return func(c Copy) error {
 		if s.opened != s.e.opened {
 			if st := c.State(); st.Last != s.received || st.Err != nil {
 				return fmt.Errorf("the copy was closed at record %d and opened at %d: %w", s.received, st.Last, errors.Join(ballast.ErrInUse, st.Err))
@@ -63,7 +73,7 @@ func (s *session) use(ctx context.Context, f func(Copy) error) error {
 			s.opened = s.e.opened
 		}
 		return f(c)
-	})
+	}
 }
 
 // follow is answered when it is durable (R4).
@@ -71,7 +81,7 @@ func (s *session) follow(ctx context.Context, m *wire.Follow) error {
 	if m.Epoch != s.hello.Epoch {
 		return refuse(wire.CodeProtocol, "%v was greeted, and %v is to be followed", s.hello.Epoch, m.Epoch)
 	}
-	err := s.use(ctx, func(c Copy) error {
+	err := s.useAlone(ctx, func(c Copy) error {
 		if err := c.Follow(m.Epoch, m.Lineage, m.Cut); err != nil {
 			return err
 		}
@@ -136,9 +146,14 @@ func (s *session) commit(ctx context.Context, lsn ballast.LSN) error {
 }
 
 // grow passes over a size that the copy has, or had before the leader knew.
-func (s *session) grow(c Copy, size int64) error {
-	if size <= c.State().Size {
+func (s *session) grow(ctx context.Context, size int64) error {
+	has := int64(0)
+	err := s.use(ctx, func(c Copy) error {
+		has = c.State().Size
 		return nil
+	})
+	if err != nil || size <= has {
+		return err
 	}
-	return c.Resize(size)
+	return s.useAlone(ctx, func(c Copy) error { return c.Resize(size) })
 }

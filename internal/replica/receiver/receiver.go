@@ -151,7 +151,7 @@ func (r *Receiver) prepare(ctx context.Context, id ballast.VolumeID, epoch balla
 		return p, err
 	}
 	defer e.leave()
-	err = e.use(ctx, 0, func(c Copy) (err error) {
+	err = e.useAlone(ctx, 0, func(c Copy) (err error) {
 		p, err = goOnFrom(c, epoch)
 		return err
 	})

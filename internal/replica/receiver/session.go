@@ -36,7 +36,7 @@ type session struct {
 	e     *entry
 	hello *wire.Hello
 
-	sending sync.Mutex // held to write to conn; guards out
+	sending wire.Lock // held to write to conn; guards out
 	out     []byte
 
 	busy   atomic.Int64  // when the last message came that was no ping, monotonic
@@ -61,7 +61,7 @@ func (r *Receiver) Serve(ctx context.Context, conn net.Conn, peer ballast.NodeID
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // see extend
 	defer stop()
-	s := &session{r: r, conn: conn, peer: peer, cancel: cancel, in: wire.NewReader(conn), silent: r.cfg.Patience}
+	s := &session{r: r, conn: conn, peer: peer, cancel: cancel, in: wire.NewReader(conn), sending: wire.NewLock(), silent: r.cfg.Patience}
 	defer s.in.Close()
 	err := s.serve(ctx)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
@@ -153,7 +153,7 @@ func (s *session) stream(ctx context.Context) error {
 
 // welcome opens the copy, stores the epoch (R4), and says where it stands.
 func (s *session) welcome(ctx context.Context) (state volume.FollowerState, err error) {
-	err = s.e.use(ctx, s.hello.Size, func(c Copy) error {
+	err = s.e.useAlone(ctx, s.hello.Size, func(c Copy) error {
 		s.opened = s.e.opened
 		if err := c.Promise(s.hello.Epoch); err != nil && !seeded(serveOldEpoch) {
 			return err

@@ -46,7 +46,7 @@ func (s *session) stage(ctx context.Context, m *wire.StageBegin) error {
 		return refuse(wire.CodeProtocol, "chunks of %v were announced in a stream of %v that has begun others: %t", m.Epoch, s.hello.Epoch, s.staging != nil)
 	}
 	s.following = false
-	err := s.use(ctx, func(c Copy) error {
+	err := s.useAlone(ctx, func(c Copy) error {
 		staging, err := c.Stage(volume.StagePoint{LSN: m.LSN, Epoch: m.Epoch, Size: m.Size, Lineage: m.Lineage, Since: m.Since})
 		if err != nil {
 			return fmt.Errorf("begin to take chunks: %w", err)
@@ -86,7 +86,7 @@ func (s *session) finish(ctx context.Context) error {
 	if s.staging == nil {
 		return refuse(wire.CodeProtocol, "the end of chunks that were not announced")
 	}
-	err := s.staging.Finish()
+	err := s.useAlone(ctx, func(Copy) error { return s.staging.Finish() })
 	s.stopStaging()
 	if err != nil {
 		return fmt.Errorf("bring the copy to its new point: %w", err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,6 +102,7 @@ type node struct {
 	name ballast.NodeID
 	disk vfs.FS
 	r    *receiver.Receiver
+	dead *atomic.Bool // its power is off: nothing leaves it
 	stop func()
 }
 
@@ -153,6 +155,7 @@ func (n *node) open(_ context.Context, id ballast.VolumeID, size int64) (receive
 
 // receive runs the node's receiver until stop.
 func (c *cluster) receive(n *node) {
+	n.dead = &atomic.Bool{}
 	n.r = receiver.New(receiver.Config{Node: n.name, Cluster: "c", Open: n.open, Allow: c.record.allow, Log: c.log.With("at", n.name)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -170,7 +173,7 @@ func (c *cluster) dial(from ballast.NodeID) func(context.Context, replica.Peer) 
 	return func(ctx context.Context, p replica.Peer) (net.Conn, error) {
 		c.mu.Lock()
 		to, cut := c.nodes[p.Node], c.cut
-		r := to.r
+		r, dead := to.r, to.dead
 		c.mu.Unlock()
 		if r == nil {
 			return nil, errors.New("no route to host")
@@ -180,7 +183,7 @@ func (c *cluster) dial(from ballast.NodeID) func(context.Context, replica.Peer) 
 			here = cut(here)
 		}
 		go func() {
-			if err := r.Serve(context.WithoutCancel(ctx), there, from); err != nil {
+			if err := r.Serve(context.WithoutCancel(ctx), silenced{there, dead}, from); err != nil {
 				c.log.Info("stream served", "node", p.Node, "error", err)
 			}
 		}()
@@ -194,6 +197,20 @@ func (c *cluster) blank(n *node) {
 	if err := volume.Create(n.disk, "v", volume.Identity{ID: testID, Size: testSize}); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// silenced is the connection of a machine that can lose its power.
+type silenced struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+// Write writes nothing once the power is off.
+func (s silenced) Write(p []byte) (int, error) {
+	if s.dead.Load() {
+		return 0, net.ErrClosed
+	}
+	return s.Conn.Write(p)
 }
 
 // leader is an open volume with its hub.

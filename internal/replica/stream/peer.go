@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -29,7 +28,7 @@ type peer struct {
 	kicks chan struct{}      // there may be something to send
 	leave context.CancelFunc // for Hub.Run
 
-	sending sync.Mutex // held to write to conn; guards out
+	sending wire.Lock // held to write to conn; guards out
 	out     []byte
 
 	// guarded by Hub.mu
@@ -60,7 +59,7 @@ type flight struct {
 }
 
 func newPeer(h *Hub, at replica.Peer) *peer {
-	return &peer{h: h, node: at.Node, at: at, kicks: make(chan struct{}, 1), state: Connecting, since: time.Now(), leave: func() {}}
+	return &peer{h: h, node: at.Node, at: at, kicks: make(chan struct{}, 1), sending: wire.NewLock(), state: Connecting, since: time.Now(), leave: func() {}}
 }
 
 // reader is what the volume's log knows it by.
@@ -131,9 +130,8 @@ func (p *peer) lost(err error) {
 	h := p.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var refused *wire.Refuse
 	e := replica.Disconnected{Node: p.node, Stream: p.stream, Reason: replica.Lost}
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*wire.Refuse](err); ok {
 		e.Reason, e.Epoch = reasonOf(refused.Code), refused.Epoch
 	}
 	if p.err == nil || err.Error() != p.err.Error() {

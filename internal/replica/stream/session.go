@@ -18,6 +18,7 @@ const (
 	helloLimit = 10 * time.Second // for the answer to the first message
 	pulseBusy  = 500 * time.Millisecond
 	pulseIdle  = 5 * time.Second
+	byeLimit   = time.Second
 	maxSilence = time.Minute // that a peer may announce
 )
 
@@ -83,7 +84,7 @@ func (s *session) serve(ctx context.Context) error {
 	// Pings come from a timer; messages are sent from here, and read over there.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }) // else it ends later
+	stop := context.AfterFunc(ctx, s.giveUp)
 	defer stop()
 	s.startPulse()
 	go func() {
@@ -93,13 +94,19 @@ func (s *session) serve(ctx context.Context) error {
 	return s.finish(ctx, cancel, s.lead(ctx, state))
 }
 
+// giveUp ends what is being read, and soon what is being written.
+func (s *session) giveUp() {
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0))             // see extend
+	time.AfterFunc(byeLimit, func() { _ = s.conn.Close() }) // close does it again
+}
+
 // finish waits for the reader, who knows better why the stream ended if the peer ended it.
 func (s *session) finish(ctx context.Context, cancel context.CancelFunc, err error) error {
 	switch {
 	case errors.Is(err, errEnded):
 	case errors.Is(err, errWrite):
-		giveUp := time.AfterFunc(time.Second, cancel)
-		defer giveUp.Stop()
+		late := time.AfterFunc(byeLimit, cancel)
+		defer late.Stop()
 	case ctx.Err() != nil:
 		_ = s.send(&wire.Bye{Text: "the volume is detached, or no copy is wanted there any more"}) // it notices anyway
 	default:
@@ -107,8 +114,7 @@ func (s *session) finish(ctx context.Context, cancel context.CancelFunc, err err
 		cancel()
 	}
 	<-s.ended
-	var refused *wire.Refuse
-	if errors.Is(err, errEnded) || errors.Is(err, errWrite) || errors.As(s.why, &refused) {
+	if _, refused := errors.AsType[*wire.Refuse](s.why); refused || errors.Is(err, errEnded) || errors.Is(err, errWrite) {
 		return s.why
 	}
 	return err

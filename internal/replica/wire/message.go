@@ -255,11 +255,11 @@ func (c Code) String() string {
 }
 
 // Error is what the other side said when it refused.
-func (r *Refuse) Error() string {
-	if r.Text == "" {
-		return r.Code.String()
+func (m *Refuse) Error() string {
+	if m.Text == "" {
+		return m.Code.String()
 	}
-	return r.Text
+	return m.Text
 }
 
 // Negotiate returns the version that a side which speaks min to max has in common with
