@@ -8,9 +8,18 @@
 // tail to the current segment in one piece, syncs it, and returns. In the
 // background a round of apply freezes the present generation of the index,
 // folds it into the image in the order of blocks, syncs the image, moves the
-// applied LSN and lets go of the segments that nobody needs any more. What the
-// archive has not read with [Volume.Since] is kept, up to a bound. Open
-// reads the log from the applied LSN on and stops where it ends.
+// applied LSN and lets go of the segments that nobody needs any more. What those
+// who read the log have not read yet is kept, up to a bound: the archive with [Volume.Since], other
+// copies with [Volume.ReadLog]. Open reads the log from the applied LSN on and stops where it ends.
+//
+// # Copies
+//
+// With a [Shipper] the volume leads: every batch is handed to it before it is written here, a
+// flush waits for it and for this disk at the same time, and only what it says is committed is
+// folded. A [Follower] is the same files on another node. Its records come from the leader, in
+// batches, into the same log; a new leader may cut what was not committed, which changes
+// the [Lineage] and nothing else that counts. R1 to R8 are the cluster's, in internal/replica; kept
+// here are R4 ([Follower.Follow]), R5 (foldable) and R8 (the checks of [Follower.Append]).
 //
 // A volume may be opened before its bytes are here: see [CreateHollow]. A chunk
 // that is missing is fetched from [Options.Source] when it is read, before a round
@@ -28,10 +37,10 @@
 //	    that holds at least all that a Flush acknowledged (G2).
 //	V3  The image holds nothing of a record that is not committed.
 //	V4  A segment is used anew only when all its records are applied, and also
-//	    archived, unless the log's queue for the archive is at its bound or
+//	    read by whoever reads the log, unless the queue for them is at its bound or
 //	    the disk is full.
-//	V5  The epoch of an open volume is higher than that of any earlier opening,
-//	    and the descriptor says so before the first record carries it (G3).
+//	V5  The epoch of an open volume is higher than that of any earlier opening and any that
+//	    was followed or promised, and the descriptor says so before the first record carries it (G3).
 //	V6  After a failed write or sync of the log, or a failed sync of the image,
 //	    nothing is accepted any more: see [Volume.Err] (G6).
 //	V7  A record that was durable and is damaged is a [*CorruptError], never the
@@ -57,8 +66,9 @@
 //
 // A [Volume] is safe for concurrent use and leaves no goroutine behind: who opens it
 // also runs [Volume.Run]. Locks are taken in the order
-// applying, making, writing, mu; reading, which only [Volume.Since] takes, is
-// held over mu alone. That of a [Staging] is
-// taken before all of these, those of a snapshot and of the hydration are taken last: mu is
+// appending (a follower's), applying, making, writing, the log's syncing, mu; reading, which only
+// [Volume.Since] takes, is held over mu alone. No lock but applying is held while another
+// copy is waited for. That of a [Staging] is taken before all of these,
+// those of a snapshot and of the hydration are taken last: mu is
 // not taken under them. None is held while a chunk is fetched.
 package volume

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,8 @@ var update = flag.Bool("update", false, "write testdata of the present format ve
 const (
 	goldenV1 = "testdata/v1"
 	goldenV2 = "testdata/v2"
+
+	goldenPromised = "testdata/v2-promised"
 )
 
 // TestGolden opens a volume of every format version there was, with records in
@@ -41,6 +44,67 @@ func TestGolden(t *testing.T) {
 	}
 	if err := v.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGoldenCopy opens a copy of version 2 that has promised an epoch.
+func TestGoldenCopy(t *testing.T) {
+	if *update {
+		writeGoldenCopy(t)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(goldenPromised)); err != nil {
+		t.Fatal(err)
+	}
+	disk := openDisk(t, dir)
+	if rep, err := Check(disk, testDir); err != nil || len(rep.Damage) > 0 || rep.Records != 4 || rep.Epoch != 5 {
+		t.Errorf("Check = %+v, %v; want 4 records, e5, and no damage", rep, err)
+	}
+	f := openFollower(t, disk)
+	st := f.State()
+	if st.Epoch != 5 || !slices.Equal(st.Lineage, Lineage{{1, 1}, {3, 3}}) || st.Last != 4 || st.Applied != 2 || !st.Complete {
+		t.Errorf("the copy is %+v", st)
+	}
+	for block, want := range []uint64{0, 11, 12, 23, 24} {
+		if got := readBlock(t, f, block); got != want {
+			t.Errorf("block %d is version %d; want %d", block, got, want)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openSmall(disk, 5); !errors.Is(err, ErrStaleEpoch) {
+		t.Errorf("Open under what was promised = %v; want ErrStaleEpoch", err)
+	}
+	v, err := openSmall(disk, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := loadDescriptor(disk, testDir); err != nil || d.Format != 1 {
+		t.Errorf("once it has led, its descriptor is %+v, %v; want version 1", d, err)
+	}
+}
+
+// writeGoldenCopy makes a copy that cut a record, and folded what it was told to.
+func writeGoldenCopy(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(goldenPromised), os.MkdirAll(goldenPromised, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	f := newFollower(t, openDisk(t, goldenPromised))
+	appendAll(t, f, batchOf(1, 1, 11, 12))
+	f.Commit(2)
+	fold(t, f)
+	appendAll(t, f, batchOf(1, 3, 13))
+	if err := f.Follow(3, Lineage{{1, 1}, {3, 3}}, 2); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, f, batchOf(3, 3, 23), batchOf(3, 4, 24))
+	if err := errors.Join(f.Promise(5), f.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
