@@ -107,10 +107,28 @@ func (r *Records) explainStop(ctx context.Context, e *etcd, p *Peering, err erro
 		return errors.Join(err, tlsErr)
 	}
 	members := r.askEverybody(ctx, config, p)
-	if len(members) > 0 && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == uint64(e.server.MemberID()) }) {
+	own := func(m Member) bool { return m.ID == uint64(e.server.MemberID()) }
+	switch {
+	case len(members) == 0:
+		// Only a member that heard of its removal ends by itself, and who would know is
+		// not reached. It is started again, and ends again until it is known.
+		r.cfg.Log.Warn("this node's member of etcd ended, and nobody can say whether it was removed; trying again")
+		return pauseThenSwitch(ctx)
+	case !slices.ContainsFunc(members, own):
 		return errRemoved
 	}
 	return err
+}
+
+func pauseThenSwitch(ctx context.Context) error {
+	timer := time.NewTimer(attendPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return errSwitch
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // whyAway is nil for what is over in a moment.
@@ -351,7 +369,7 @@ func (r *Records) beginMember(ctx context.Context, p *Peering, members []Member)
 	if err == nil {
 		r.serve(e.handler)
 		wait, cancel := context.WithTimeout(ctx, startPatience)
-		err = e.waitReady(wait)
+		err = r.explainStop(ctx, e, p, e.waitReady(wait))
 		cancel()
 		if err == nil {
 			r.cfg.Log.Info("this node holds etcd from now on")
@@ -360,13 +378,15 @@ func (r *Records) beginMember(ctx context.Context, p *Peering, members []Member)
 		r.serve(nil)
 		err = errors.Join(err, e.stop())
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	}
-	if isBroken(err) {
+	case errors.Is(err, errRemoved):
+		return nil, r.setAside()
+	case isBroken(err):
 		return nil, err
 	}
-	r.cfg.Log.Warn("this node is to hold etcd and cannot begin; trying again", "error", err)
+	r.cfg.Log.Info("this node is to hold etcd and cannot begin yet; trying again", "error", err)
 	return nil, nil
 }
 

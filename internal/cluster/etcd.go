@@ -22,7 +22,9 @@ const (
 	memberURL  = "unix://ballast.invalid:0"
 
 	startPatience = 30 * time.Second
-	stopPatience  = 5 * time.Second
+	stopPatience  = 10 * time.Second
+
+	handOverPatience = time.Second // with each other member
 )
 
 // errBroken says that etcd gave up in this process, which cannot be undone in it.
@@ -140,7 +142,8 @@ func (e *etcd) stop() error {
 		if e.handler != nil {
 			e.handler.stop()
 		}
-		e.server.Stop()
+		e.handOver()
+		e.server.HardStop()
 		stopped <- err
 	}()
 	select {
@@ -151,5 +154,21 @@ func (e *etcd) stop() error {
 		return nil
 	case <-time.After(stopPatience):
 		return fmt.Errorf("stop etcd: it did not end within %s: %w", stopPatience, errBroken)
+	}
+}
+
+// handOver lets another member lead, so that the others need not find out that this one
+// is gone. etcd's own way waits for longer than it takes to find out.
+func (e *etcd) handOver() {
+	own := e.server.MemberID()
+	for _, m := range e.server.Cluster().Members() {
+		if e.server.Leader() != own {
+			return
+		}
+		if m.ID != own && !m.IsLearner {
+			ctx, cancel := context.WithTimeout(context.Background(), handOverPatience)
+			_ = e.server.MoveLeader(ctx, uint64(own), uint64(m.ID)) // the next may do it, or an election
+			cancel()
+		}
 	}
 }

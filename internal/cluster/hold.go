@@ -126,3 +126,19 @@ func (r *Records) Read(ctx context.Context, id ballast.VolumeID) (Record, error)
 	r.view.put(rec, rev)
 	return rec, nil
 }
+
+// CopiesOf returns what a volume's engine is to know of its copies, as of a record;
+// session is the node's own that confirms it, 0: there is none. A copy on a node whose
+// address is not known is left out: it is not reached.
+func (r *Records) CopiesOf(rec Record, session uint64) replica.Members {
+	m := replica.Members{
+		Revision: rec.Revision, Epoch: rec.Epoch, Primary: rec.Primary,
+		InSync: rec.InSync, MinCopies: rec.Spec.CopiesNeeded(), Session: session,
+	}
+	for _, name := range rec.Copies {
+		if n, known := r.Node(name); known && name != r.cfg.Node && n.Address != "" {
+			m.Copies = append(m.Copies, replica.Peer{Node: name, Address: n.Address})
+		}
+	}
+	return m
+}

@@ -94,7 +94,7 @@ func (e etcdKeys) swap(ctx context.Context, conditions, changes []item) (bool, i
 	}
 	done, err := e.client.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
-		return false, 0, fmt.Errorf("change records: %w", err)
+		return false, 0, fmt.Errorf("change records: %w: %w", err, ballast.ErrUnknown)
 	}
 	return done.Succeeded, done.Header.Revision, nil
 }
@@ -116,7 +116,7 @@ func (e etcdKeys) lend(ctx context.Context, it item, ttl time.Duration) (bool, e
 func (e etcdKeys) watch(ctx context.Context, prefix string, after int64, report func(item)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for got := range e.client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1)) {
+	for got := range e.client.Watch(clientv3.WithRequireLeader(ctx), prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1)) {
 		if err := got.Err(); err != nil {
 			return fmt.Errorf("watch %s: %w", prefix, err)
 		}

@@ -140,8 +140,8 @@ func stepReplace(v MembersView) Step {
 	}
 	for _, m := range v.Members {
 		n, _ := v.nodeOf(m)
-		if m.Learner && !n.Alive {
-			return v.remove(m, "its node went away before it had a vote")
+		if m.Learner && n.Gone && !n.Alive {
+			return v.remove(m, "its node stays away, and had no vote yet")
 		}
 		if (n.Gone && !n.Alive || n.Draining) && v.othersAlive(m) {
 			return v.remove(m, "its node stays away or drains, and another takes its place")

@@ -79,7 +79,7 @@ func newRecords(cfg Config) *Records {
 func (r *Records) Ready() (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.keys != nil, r.err
+	return r.keys != nil && r.err == nil, r.err
 }
 
 // Get returns the volume of that name, which is not in the trash. The error is
@@ -148,3 +148,13 @@ func (r *Records) setKeys(keys keyspace, why error) {
 
 // isBroken reports whether err can only be mended by another process.
 func isBroken(err error) bool { return errors.Is(err, errBroken) }
+
+// setTrouble says why changes do not come about although etcd is there, or with nil that
+// they do again. They are tried all the same.
+func (r *Records) setTrouble(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keys != nil {
+		r.err = why
+	}
+}

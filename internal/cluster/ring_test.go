@@ -60,7 +60,7 @@ func newRing(t *testing.T, names ...ballast.NodeID) *ring {
 		t.Fatal(err)
 	}
 	r := &ring{
-		t: t, authority: a, lease: 2 * time.Second, nodes: map[ballast.NodeID]*ringNode{},
+		t: t, authority: a, lease: 3 * time.Second, nodes: map[ballast.NodeID]*ringNode{},
 		cut: map[[2]ballast.NodeID]bool{}, conns: map[[2]ballast.NodeID]map[net.Conn]struct{}{},
 	}
 	for i, name := range names {
@@ -264,7 +264,7 @@ func (r *ring) startAll(names ...ballast.NodeID) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		err := holds()
 		if err == nil {
@@ -410,4 +410,228 @@ func TestForceNew(t *testing.T) {
 		}
 	}
 	n2.awaitVoters(1)
+}
+
+// claimWhenFree claims a volume from a node as soon as it can, and returns how long
+// that took.
+func (n *ringNode) claimWhenFree(id ballast.VolumeID) (Record, time.Duration) {
+	t := n.ring.t
+	t.Helper()
+	begin := time.Now()
+	var got Record
+	eventually(t, string(n.name)+" claims", func() (err error) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := n.AwaitRelease(ctx, id); err != nil {
+			return err
+		}
+		got, err = n.Claim(ctx, id, ClaimRequest{})
+		return err
+	})
+	return got, time.Since(begin)
+}
+
+// replicated makes a volume that n1 holds and n2 has in sync.
+func (r *ring) replicated(name string) Record {
+	r.t.Helper()
+	n1 := r.nodes["n1"]
+	made, err := n1.Create(r.t.Context(), name, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	held, err := n1.Claim(r.t.Context(), made.ID, ClaimRequest{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := n1.SetCopies(r.t.Context(), made.ID, CopiesChange{Add: "n2"}); err != nil {
+		r.t.Fatal(err)
+	}
+	if held, err = n1.ChangeInSync(r.t.Context(), made.ID, addOf(held.Epoch, "n2")); err != nil {
+		r.t.Fatal(err)
+	}
+	return held
+}
+
+// The holder of a volume, which may lead etcd, is cut off from all others: the volume
+// can be claimed a lease later, and it learns of it when it is back (C8, G3).
+func TestHolderIsCutOff(t *testing.T) {
+	r := newRing(t, "n1", "n2", "n3")
+	r.startAll("n1", "n2", "n3")
+	n1, n2 := r.nodes["n1"], r.nodes["n2"]
+	for _, n := range r.nodes {
+		n.awaitVoters(3)
+	}
+	held := r.replicated("db")
+	eventually(t, "n2 knows", func() error {
+		if got, err := n2.ByID(held.ID); err != nil || len(got.InSync) != 2 || n2.Session("n1").Number == 0 {
+			return fmt.Errorf("%+v %w", got, err)
+		}
+		return nil
+	})
+	if _, err := n2.Claim(t.Context(), held.ID, ClaimRequest{}); !errors.Is(err, ballast.ErrInUse) {
+		t.Errorf("claim of what is held: %v", err)
+	}
+	r.isolate("n1")
+	got, took := n2.claimWhenFree(held.ID)
+	if got.Epoch != held.Epoch+1 || !slices.Equal(got.InSync, nodes("n2")) {
+		t.Errorf("claimed %+v; want n2 alone to count", got)
+	}
+	n1.mu.Lock()
+	if left := n1.until - n1.boot(); left > 0 {
+		t.Errorf("n1 holds its session for good for another %s, after %s", left, took)
+	}
+	n1.mu.Unlock()
+	t.Logf("claimed %s after the cut, with a lease of %s", took, r.lease)
+	before := n1.sessionsSoFar()
+	r.heal()
+	eventually(t, "n1 has another session", func() error {
+		if now := n1.sessionsSoFar(); len(now) <= len(before) {
+			return fmt.Errorf("sessions %v", now)
+		}
+		return nil
+	})
+	if now, err := n1.Read(t.Context(), held.ID); err != nil || now.Primary != "n2" {
+		t.Errorf("n1 reads %+v, %v; want to learn of n2", now, err)
+	}
+	if _, err := n1.ChangeInSync(t.Context(), held.ID, addOf(held.Epoch, "n2")); !errors.Is(err, ballast.ErrInUse) {
+		t.Errorf("n1 leads on: %v; want it refused", err)
+	}
+}
+
+// A node that holds no etcd claims, and goes on when the member it asked dies.
+func TestClientOfMembers(t *testing.T) {
+	r := newRing(t, "n1", "n2", "n3", "n4")
+	r.startAll("n1", "n2", "n3", "n4")
+	n1, n4 := r.nodes["n1"], r.nodes["n4"]
+	n1.awaitVoters(3)
+	if n4.hasData() || n4.Leads() {
+		t.Error("n4 holds etcd")
+	}
+	held := r.replicated("db")
+	if _, err := n1.Release(t.Context(), held.ID, held.Epoch); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n4 claims hollow", func() error {
+		_, err := n4.Claim(t.Context(), held.ID, ClaimRequest{Hollow: true})
+		return err
+	})
+	for _, name := range nodes("n1", "n2", "n3") {
+		if r.nodes[name].Leads() {
+			r.nodes[name].stop()
+			break
+		}
+	}
+	eventually(t, "n4 works on", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := n4.Create(ctx, "other", nil)
+		return err
+	})
+	if got, err := n4.Read(t.Context(), held.ID); err != nil || got.Primary != "n4" || !slices.Equal(got.InSync, nodes("n1", "n2")) {
+		t.Errorf("n4 reads %+v, %v", got, err)
+	}
+}
+
+// Without a quorum nothing is changed, and it is said why.
+func TestNoQuorum(t *testing.T) {
+	r := newRing(t, "n1", "n2", "n3")
+	r.startAll("n1", "n2", "n3")
+	n1 := r.nodes["n1"]
+	n1.awaitVoters(3)
+	made, err := n1.Create(t.Context(), "db", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.nodes["n2"].stop()
+	r.nodes["n3"].stop()
+	eventually(t, "n1 says so", func() error {
+		if ready, why := n1.Ready(); ready || !errors.Is(why, errNoQuorum) {
+			return fmt.Errorf("ready %t, %w", ready, why)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := n1.Claim(ctx, made.ID, ClaimRequest{}); err == nil {
+		t.Error("claimed without a quorum")
+	}
+	if _, err := n1.Get("db"); err != nil {
+		t.Errorf("looking up needs no quorum (C5): %v", err)
+	}
+	r.nodes["n3"].start()
+	eventually(t, "n1 goes on", func() error {
+		if ready, why := n1.Ready(); !ready {
+			return fmt.Errorf("not ready: %w", why)
+		}
+		_, err := n1.Claim(t.Context(), made.ID, ClaimRequest{})
+		return err
+	})
+}
+
+// Of 100 that come with one token at once one is admitted, and of 100 for one name.
+func TestOneTokenAdmitsOne(t *testing.T) {
+	r := newRing(t, "n1", "n2", "n3")
+	r.startAll("n1", "n2", "n3")
+	r.nodes["n1"].awaitVoters(3)
+	race := func(admit func(i int, at *ringNode) error) int {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		won := 0
+		for i := range 100 {
+			all.Go(func() {
+				err := admit(i, r.nodes[nodes("n1", "n2", "n3")[i%3]])
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					won++
+				case !errors.Is(err, ballast.ErrNotFound) && !errors.Is(err, ballast.ErrExists) && !errors.Is(err, errContended):
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		return won
+	}
+	ok := func([]byte) error { return nil }
+	put := func(id string) {
+		if err := r.nodes["n1"].PutToken(t.Context(), id, []byte("hash"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("token")
+	if won := race(func(i int, at *ringNode) error {
+		_, err := at.Admit(t.Context(), "token", ok, Node{Name: ballast.NodeID(fmt.Sprint("x", i)), Address: "127.0.0.1:1"})
+		return err
+	}); won != 1 {
+		t.Errorf("%d were admitted with one token; want 1", won)
+	}
+	for i := range 100 {
+		put(fmt.Sprint("token", i))
+	}
+	if won := race(func(i int, at *ringNode) error {
+		_, err := at.Admit(t.Context(), fmt.Sprint("token", i), ok, Node{Name: "same", Address: "127.0.0.1:1"})
+		return err
+	}); won != 1 {
+		t.Errorf("%d were admitted under one name; want 1", won)
+	}
+	put("spent")
+	if won := race(func(_ int, at *ringNode) error { return at.SpendToken(t.Context(), "spent", ok) }); won != 1 {
+		t.Errorf("%d have spent one token; want 1", won)
+	}
+	put("wrong")
+	no := errors.New("wrong secret")
+	if err := r.nodes["n2"].SpendToken(t.Context(), "wrong", func([]byte) error { return no }); !errors.Is(err, no) {
+		t.Errorf("spent with a wrong secret: %v", err)
+	}
+	if err := r.nodes["n2"].SpendToken(t.Context(), "wrong", ok); err != nil {
+		t.Errorf("a refused token is spent: %v", err)
+	}
+	generations := map[uint64]bool{}
+	for _, n := range r.nodes["n1"].Nodes() {
+		if generations[n.Generation] || n.Generation == 0 {
+			t.Errorf("generation %d was given twice or never", n.Generation)
+		}
+		generations[n.Generation] = true
+	}
 }

@@ -77,6 +77,7 @@ func (r *Records) sync(ctx context.Context, keys keyspace) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		r.setTrouble(fmt.Errorf("etcd does not answer, or has no quorum: %w", err))
 		r.cfg.Log.Warn("following the volume records was interrupted; reading them anew", "error", err)
 		select {
 		case <-time.After(resyncPause):
