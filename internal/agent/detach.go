@@ -178,7 +178,7 @@ func (n *node) killEngine(ctx context.Context, a *attachment) error {
 // Docker waits. What does not get there stays in the log for the next attach.
 func (n *node) shipLast(ctx context.Context, s *slot, a *attachment) {
 	w := s.archiver()
-	if w == nil || !w.IsWell() {
+	if w == nil || !w.IsWell() || a.goesOver {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastTail)

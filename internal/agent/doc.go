@@ -32,6 +32,14 @@
 //	    before anybody can use it.
 //	A16 The archive's password and the store's credentials are in no log, error, argument
 //	    or answer (G9).
+//	A17 What is attached under one session of the node is told to its engine under the next only
+//	    after a quorum was asked whether the volume still is this node's.
+//	A18 A volume that is another node's is taken down: what uses it is killed, its mount,
+//	    holds and engine are gone, before its copy follows.
+//	A19 A copy is written to by one at a time: its engine, or the stream of the node that the
+//	    record calls its primary, under the record's epoch; one has let go before the other begins.
+//	A20 A copy is deleted only when a quorum says that it neither counts nor shall be here, and
+//	    that enough others count; or that its volume was removed for good.
 //
 // # The archive
 //
@@ -40,6 +48,15 @@
 // and recovering are here. A volume that is restored is made of files without content
 // and a record with an origin; its engine asks the agent for what it lacks (GET /chunks), and the
 // agent the archive.
+//
+// # The cluster
+//
+// The records say which nodes hold a volume's copies and which of them count. Attaching claims the
+// volume (claim.go): with the copy that is here, or with an empty one that fills in from another
+// node's. Its engine ships the log by itself; it is told of every change of the record
+// (members.go), and asks here for changes of the in-sync set. Copies whose writer is elsewhere
+// are package receiver's (receive.go). The node's session is what engines live by
+// (session.go); a volume that was lost is taken down (fence.go).
 //
 // # Concurrency
 //

@@ -20,6 +20,7 @@ const (
 // uses the volume has errors from now on, and is ended: it would go on with what it
 // remembers, and others talk to it. What it wrote and nobody acknowledged is lost.
 func (n *node) evict(ctx context.Context, s *slot, a *attachment, why string) {
+	a.setOver(why) // whoever finds the engine dead meanwhile ends its users as well
 	n.fenceEngine(ctx, a, why)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountBudget)
 	defer cancel()

@@ -21,6 +21,20 @@ type told struct {
 	mu      sync.Mutex // guards everything below
 	session uint64     // under which a quorum confirmed the epoch
 	members replica.Members
+	over    string // why another node is, or may be, the writer; empty: it is not known to be
+}
+
+// isOver returns why the attachment is another node's, or "".
+func (a *attachment) isOver() string {
+	a.told.mu.Lock()
+	defer a.told.mu.Unlock()
+	return a.told.over
+}
+
+func (a *attachment) setOver(why string) {
+	a.told.mu.Lock()
+	defer a.told.mu.Unlock()
+	a.told.over = why
 }
 
 // confirmed returns the session under which the attachment was confirmed last.

@@ -147,4 +147,3 @@ var errAlone = fmt.Errorf("this node is on its own: %w", ballast.ErrNotFound)
 func noPeers() httpPeers {
 	return httpPeers{func(ballast.NodeID) (*http.Client, string, error) { return nil, "", errAlone }}
 }
-

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/engine"
+	"github.com/ballast-io/ballast/internal/identity"
 	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
 	"github.com/ballast-io/ballast/internal/volume"
@@ -19,6 +21,13 @@ import (
 // its certificate has said.
 func (n *node) newFollowing() following {
 	return receiver.New(receiver.Config{Node: n.cfg.Node, Open: n.openCopy, Allow: n.allowStream, Log: n.log})
+}
+
+// receive takes the stream of a volume whose writer is on another node.
+func (n *node) receive(ctx context.Context, conn net.Conn, from identity.Node) {
+	if err := n.following.Serve(ctx, conn, from.Name); err != nil && ctx.Err() == nil {
+		n.log.Debug("a stream from another node ended", "node", from.Name, "error", err)
+	}
 }
 
 // allowStream says whether a node may write into the copy here: the record must call it the

@@ -40,6 +40,7 @@ type attachment struct {
 	loop       string
 	mountpoint string
 	partial    bool // unmounting began and did not end; guarded by the slot's lock
+	goesOver   bool // another node attaches it next, and archives what is left; likewise
 	told       told
 }
 

@@ -61,9 +61,14 @@ func (n *node) buryIfDead(ctx context.Context, s *slot, a *attachment) {
 		return // looked at again soon
 	}
 	defer s.release()
-	if s.current() == a {
-		n.bury(ctx, s, a)
+	if s.current() != a {
+		return
 	}
+	if why := a.isOver(); why != "" {
+		n.takeAway(context.WithoutCancel(ctx), s, a, why)
+		return
+	}
+	n.bury(ctx, s, a)
 }
 
 // noteSilence raises the alarm at the third time, so that a busy disk does not.
