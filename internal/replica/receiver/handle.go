@@ -103,7 +103,16 @@ func (s *session) append(ctx context.Context, b volume.Batch) error {
 	if !s.following || b.First != s.received+1 || b.Epoch > s.hello.Epoch {
 		return refuse(wire.CodeProtocol, "records from %d of %v do not follow record %d", b.First, b.Epoch, s.received)
 	}
-	if err := s.use(ctx, func(c Copy) error { return c.Append(b) }); err != nil {
+	err := s.use(ctx, func(c Copy) error {
+		if err := c.Append(b); err != nil {
+			return err
+		}
+		if s.committed > s.received { // else it was said when it came
+			c.Commit(min(s.committed, b.Last()))
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	s.received = b.Last()
@@ -139,8 +148,9 @@ func (s *session) commit(ctx context.Context, lsn ballast.LSN) error {
 	if !s.following {
 		return refuse(wire.CodeProtocol, "a commit of record %d to a copy that does not follow", lsn)
 	}
+	s.committed = max(s.committed, lsn)
 	return s.use(ctx, func(c Copy) error {
-		c.Commit(min(lsn, s.received))
+		c.Commit(min(s.committed, s.received))
 		return nil
 	})
 }

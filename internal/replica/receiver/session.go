@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -47,7 +48,8 @@ type session struct {
 	following bool   // since Follow: batches are taken
 	received  ballast.LSN
 	durable   ballast.LSN
-	unacked   int // bytes taken since the last Ack
+	committed ballast.LSN // by the leader's word, be it here or not
+	unacked   int         // bytes taken since the last Ack
 	flush     bool
 
 	staging Staging
@@ -229,11 +231,17 @@ func (s *session) send(ms ...wire.Message) error {
 	return err
 }
 
+// isLost reports whether the leader has gone, or is no more to be heard of.
+func isLost(err error) bool {
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // refuse tells the leader why the stream ends, where that helps it.
 func (s *session) refuse(err error) {
-	var network net.Error
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) {
-		return // it has gone, or is no more to be heard of
+	if isLost(err) {
+		return
 	}
 	m := &wire.Refuse{Code: code(err), Text: err.Error()}
 	if m.Code == wire.CodeEpoch && s.e != nil {
@@ -258,10 +266,10 @@ func (e *entry) highest() ballast.Epoch {
 
 // code says to a program what an error means.
 func code(err error) wire.Code {
-	var r *refusal
-	switch {
-	case errors.As(err, &r):
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.code
+	}
+	switch {
 	case errors.Is(err, volume.ErrStaleEpoch):
 		return wire.CodeEpoch
 	case errors.Is(err, ballast.ErrInUse), errors.Is(err, ballast.ErrNotReady), errors.Is(err, errClosed), errors.Is(err, context.Canceled):

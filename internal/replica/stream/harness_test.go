@@ -112,6 +112,8 @@ type cluster struct {
 	record *record
 	log    *slog.Logger
 	queue  int64
+	size   int64
+	dialer func(context.Context, replica.Peer) (net.Conn, error) // instead of pipes
 
 	mu    sync.Mutex
 	nodes map[ballast.NodeID]*node
@@ -119,7 +121,7 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB, names ...ballast.NodeID) *cluster {
-	c := &cluster{t: t, record: newRecord(names...), nodes: map[ballast.NodeID]*node{}, queue: 1 << 30, log: slog.New(slog.DiscardHandler)}
+	c := &cluster{t: t, record: newRecord(names...), nodes: map[ballast.NodeID]*node{}, queue: 1 << 30, size: testSize, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("BALLAST_TEST_LOG") != "" {
 		c.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
@@ -170,6 +172,9 @@ func (c *cluster) receive(n *node) {
 
 // dial connects from one node to another.
 func (c *cluster) dial(from ballast.NodeID) func(context.Context, replica.Peer) (net.Conn, error) {
+	if c.dialer != nil {
+		return c.dialer
+	}
 	return func(ctx context.Context, p replica.Peer) (net.Conn, error) {
 		c.mu.Lock()
 		to, cut := c.nodes[p.Node], c.cut
@@ -194,7 +199,7 @@ func (c *cluster) dial(from ballast.NodeID) func(context.Context, replica.Peer) 
 // blank makes a copy of the volume as it was at LSN 0.
 func (c *cluster) blank(n *node) {
 	c.t.Helper()
-	if err := volume.Create(n.disk, "v", volume.Identity{ID: testID, Size: testSize}); err != nil {
+	if err := volume.Create(n.disk, "v", volume.Identity{ID: testID, Size: c.size}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -225,7 +230,7 @@ func (c *cluster) lead(n *node) *leader {
 	c.t.Helper()
 	m := c.record.claim(n.name)
 	if _, err := volume.ReadIdentity(n.disk, "v"); err != nil {
-		if err := volume.Create(n.disk, "v", volume.Identity{ID: testID, Size: testSize}); err != nil {
+		if err := volume.Create(n.disk, "v", volume.Identity{ID: testID, Size: c.size}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -235,7 +240,7 @@ func (c *cluster) lead(n *node) *leader {
 		}
 	}
 	hub := stream.New(stream.Config{Node: n.name, Cluster: "c", Members: m, Dial: c.dial(n.name), Control: c.record, Log: c.log.With("leader", n.name)})
-	v, err := volume.Open(n.disk, "v", volume.Options{Epoch: m.Epoch, LogCapacity: 64 << 20, Queue: c.queue, Shipper: hub})
+	v, err := volume.Open(n.disk, "v", volume.Options{Epoch: m.Epoch, LogCapacity: 16 * c.size, Queue: c.queue, Shipper: hub})
 	if err != nil {
 		c.t.Fatal(err)
 	}
