@@ -16,7 +16,7 @@ const (
 
 // errInterrupted ends a round before its end. What it did so far does no harm,
 // and is done again.
-var errInterrupted = errors.New("folding was interrupted")
+var errInterrupted = errors.New("it was interrupted")
 
 // pauser is told how many bytes were folded, and may wait or fail with
 // errInterrupted.

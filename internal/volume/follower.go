@@ -131,7 +131,13 @@ func (f *Follower) Run(ctx context.Context) error { return f.v.Run(ctx) }
 
 // Close syncs the copy and releases it. It is safe to call more than once. No other call
 // may be under way.
-func (f *Follower) Close() error { return f.v.Close() }
+func (f *Follower) Close() error {
+	var err error
+	if s := f.staging.Load(); s != nil {
+		err = s.Close()
+	}
+	return errors.Join(err, f.v.Close())
+}
 
 // isComplete reports whether the image is the volume at the applied LSN. The caller holds mu.
 func (v *Volume) isComplete() bool { return !v.incomplete && v.hydration.left.Load() == 0 }

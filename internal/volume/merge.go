@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/vfs"
@@ -51,7 +52,7 @@ func (f *Follower) finish(s *Staging) error {
 		s.merging = true
 		v.forgetLog()
 	}
-	if err := v.merge(s.files); err != nil {
+	if err := v.merge(s.files, &s.stop); err != nil {
 		return err
 	}
 	v.opts.Log.Info("copy was brought to another point", "volume", v.id, "lsn", uint64(s.to.LSN), "epoch", uint64(s.to.Epoch), "chunks", s.taken)
@@ -73,8 +74,11 @@ func (f *Follower) standStill() (release func()) {
 
 // merge makes the image what is staged, and the copy one at that point. On a full
 // disk it can be called again. The caller holds all locks but mu.
-func (v *Volume) merge(files *staged) error {
-	next, err := files.merge(v.fsys, v.dir, v.desc)
+func (v *Volume) merge(files *staged, stop *atomic.Bool) error {
+	next, err := files.merge(v.fsys, v.dir, v.desc, stop)
+	if errors.Is(err, errInterrupted) {
+		return fmt.Errorf("%w; it goes on later: %w", err, ErrClosed)
+	}
 	if isFull(err) {
 		return fmt.Errorf("the disk is full; the copy takes nothing until this has gone on; free space there: %w", err)
 	}
@@ -103,7 +107,7 @@ func (f *Follower) mergeLeft() error {
 	if err != nil {
 		return v.poison(err)
 	}
-	if err := v.merge(files); err != nil {
+	if err := v.merge(files, new(atomic.Bool)); err != nil {
 		return errors.Join(err, files.close())
 	}
 	return fmt.Errorf("%w: the copy was brought to LSN %d only now; ask anew what it lacks", ballast.ErrNotReady, v.desc.Applied)
@@ -118,6 +122,13 @@ func (f *Follower) beginMerge(s *Staging) error {
 	last, _, _ := v.Position()
 	if err := s.covers(v.desc, v.chunks, last); err != nil {
 		return err
+	}
+	if v.desc.Size > s.size && v.desc.Size > s.to.Size { // the leader has grown it meanwhile
+		s.files.point.Size = v.desc.Size
+		s.files.resize()
+		if err := s.files.point.store(v.fsys, v.dir); err != nil {
+			return err
+		}
 	}
 	if s.files.point.Direct || seeded(mergeUnmarked) {
 		return nil // incomplete already, and nothing to go back to
@@ -162,7 +173,7 @@ func (v *Volume) forgetLog() {
 
 // merge brings the image to the point, and returns the descriptor that says so. It
 // can be interrupted anywhere, and called again.
-func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor) (_ *descriptor, err error) {
+func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor, stop *atomic.Bool) (_ *descriptor, err error) {
 	image, err := fsys.Open(path.Join(dir, imageName))
 	if err != nil {
 		return nil, err
@@ -172,7 +183,7 @@ func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor) (_ *descriptor, e
 		return nil, err
 	}
 	if !s.point.Direct {
-		if err := s.copyTo(image); err != nil {
+		if err := s.copyTo(image, stop); err != nil {
 			return nil, err
 		}
 	}
@@ -212,12 +223,15 @@ func (s *staged) fit(image vfs.File) error {
 
 // copyTo copies the staged chunks into the image, a good deal at a time, and lets
 // go of each deal's place once it is durable there.
-func (s *staged) copyTo(image vfs.File) error {
+func (s *staged) copyTo(image vfs.File, stop *atomic.Bool) error {
 	var deal []int
 	buf := make([]byte, ballast.ChunkSize)
 	for chunk, entry := range s.table {
 		if entry&stagedBit == 0 || entry&mergedBit != 0 {
 			continue
+		}
+		if stop.Load() {
+			return errInterrupted
 		}
 		if err := s.copyChunk(image, chunk, buf); err != nil {
 			return err
@@ -333,7 +347,7 @@ func finishMerge(fsys vfs.FS, dir string, d *descriptor) (_ *descriptor, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	next, err := s.merge(fsys, dir, d)
+	next, err := s.merge(fsys, dir, d, new(atomic.Bool))
 	if err != nil {
 		return nil, fmt.Errorf("go on bringing the copy to LSN %d: %w", s.point.LSN, err)
 	}

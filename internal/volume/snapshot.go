@@ -88,6 +88,9 @@ func (s *Snapshot) begin(ctx context.Context, changedAfter func(chunk int) balla
 		return fmt.Errorf("%w: there is no record %d yet, the last one is %d", ballast.ErrInvalid, since, target)
 	}
 	for {
+		if err := s.v.commitOldest(); err != nil {
+			return err
+		}
 		if begun, err := s.beginAt(ctx, target, changedAfter); begun || err != nil {
 			return err
 		}

@@ -32,9 +32,9 @@ func (to StagePoint) validate() error {
 		return fmt.Errorf("size %d is no multiple of %d", to.Size, ballast.ChunkSize)
 	case to.LSN >= stagedFlags || to.Since > to.LSN:
 		return fmt.Errorf("changes since %d make no LSN %d", to.Since, to.LSN)
-	case !to.Lineage.valid() || len(to.Lineage) > maxReigns || to.Lineage.Epoch() != to.Epoch:
+	case to.Epoch == 0 || !to.Lineage.valid() || len(to.Lineage) > maxReigns || to.Lineage.Epoch() != to.Epoch:
 		return fmt.Errorf("the lineage is not one of %v", to.Epoch)
-	case to.Epoch > 0 && to.Lineage[len(to.Lineage)-1].From > to.LSN+1:
+	case to.Lineage[len(to.Lineage)-1].From > to.LSN+1:
 		return fmt.Errorf("the lineage goes on beyond LSN %d", to.LSN)
 	}
 	return nil
@@ -44,10 +44,12 @@ func (to StagePoint) validate() error {
 // stand beside the image until they are all there (R6); those of a copy that has
 // nothing yet go into its image at once. It is safe for concurrent use.
 type Staging struct {
-	f  *Follower
-	to StagePoint // constant
+	f    *Follower
+	to   StagePoint // constant
+	size int64      // of the copy when the staging began, in bytes; constant
 
 	missing, here atomic.Int64 // chunks; for who asks how far it is
+	stop          atomic.Bool  // a merge that is under way shall end
 
 	mu      sync.Mutex // guards everything below; taken before all locks of the volume
 	files   *staged
@@ -90,6 +92,7 @@ func (s *Staging) begin() (err error) {
 	if s.to.Since > v.desc.Applied {
 		return fmt.Errorf("%w: the changes since LSN %d are not enough for a copy at %d", ballast.ErrInvalid, s.to.Since, v.desc.Applied)
 	}
+	s.size = v.desc.Size
 	s.files, err = stage(v.fsys, v.dir, s.to, v.desc)
 	return err
 }
@@ -181,9 +184,11 @@ func (s *Staging) fail(err error) error {
 	return err
 }
 
-// Close ends the staging. What was staged is kept for the next one. It is safe to
+// Close ends the staging, and a Finish that is under way: a merge then goes on with the next
+// Stage, or when the copy is opened next. What was staged is kept. It is safe to
 // call more than once.
 func (s *Staging) Close() error {
+	s.stop.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -228,7 +233,11 @@ func (f *Follower) DropStaged() error {
 	if f.v.desc.Merging != 0 {
 		return fmt.Errorf("remove staged chunks of volume %s: they are being merged: %w", f.v.id, ballast.ErrInUse)
 	}
-	return removeStaging(f.v.fsys, f.v.dir)
+	err := removeStaging(f.v.fsys, f.v.dir)
+	if err == nil && f.v.desc.Incomplete {
+		err = f.v.image.Punch(0, f.v.desc.Size) // some of them went there
+	}
+	return err
 }
 
 // progress is how many chunks are still to be put, and how many were.

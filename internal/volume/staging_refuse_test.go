@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/crashfs"
+	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 // TestStageRefuses: what makes no sense is refused, and the copy is what it was.
@@ -120,4 +122,121 @@ func TestStageWantsAll(t *testing.T) {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 	}
+}
+
+// TestStageInterrupted ends a merge that is under way: the copy takes nothing until the
+// next Stage or the next opening has gone on with it.
+func TestStageInterrupted(t *testing.T) {
+	for _, reopen := range []bool{false, true} {
+		p := newPassage(t, rand.New(rand.NewPCG(4, 67)), 1)
+		if err := p.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for done := false; !done; {
+			var err error
+			if done, err = p.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.to, p.ending = p.into.to.LSN, true
+		p.into.stop.Store(true)
+		if err := p.into.Finish(); !errors.Is(err, ErrClosed) {
+			t.Errorf("Finish = %v; want ErrClosed", err)
+		}
+		if st := p.f.State(); st.Complete || st.Err != nil {
+			t.Errorf("state = %+v; want a copy that is well and not complete", st)
+		}
+		if err := p.f.Follow(p.v.Epoch(), p.v.Lineage(), p.f.State().Last); !errors.Is(err, ballast.ErrNotReady) {
+			t.Errorf("Follow = %v; want ErrNotReady", err)
+		}
+		if err := errors.Join(p.breakOff(), p.isWhole(p.disk.PowerCut(p.rng))); err != nil {
+			t.Error(err)
+		}
+		if reopen {
+			var err error
+			if err = p.f.Close(); err == nil {
+				p.f, err = openCopyOf(p.disk)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := p.f.State(); !st.Complete || st.Last != p.to {
+				t.Errorf("state = %+v; want LSN %d", st, p.to)
+			}
+		}
+		if err := p.goOn(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestStageKeepsGrowth: a copy that its leader grows while chunks come is as large
+// afterwards, and one that grew by itself is as large as its leader.
+func TestStageKeepsGrowth(t *testing.T) {
+	for _, meanwhile := range []bool{true, false} {
+		p := newPassage(t, rand.New(rand.NewPCG(5, 68)), 1)
+		size := p.v.Size() + 2*ballast.ChunkSize
+		grow := func() {
+			t.Helper()
+			if err := p.f.Resize(size); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !meanwhile {
+			grow()
+		}
+		if err := p.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for done := false; !done; {
+			var err error
+			if done, err = p.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := p.v.Size()
+		if meanwhile {
+			grow()
+			want = size
+		}
+		if err := p.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.f.State().Size; got != want {
+			t.Errorf("size = %d; want %d", got, want)
+		}
+		for len(p.versions) < int(size/blockSize) {
+			p.versions = append(p.versions, nil)
+		}
+		grow() // and what the copy had there before is gone
+		if err := p.isAt(p.disk.PowerCut(p.rng), 95, p.f.State().Last); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// FuzzPoint: what is no point is refused, and what is one is written as it was read.
+func FuzzPoint(f *testing.F) {
+	disk := crashfs.New()
+	if err := errors.Join(disk.Mkdir(testDir), disk.Mkdir(testDir+"/"+stagingDir)); err != nil {
+		f.Fatal(err)
+	}
+	p := stagedPoint{Format: 2, Salt: 9, LSN: 5, Epoch: 2, Size: ballast.ChunkSize, Lineage: Lineage{{1, 1}, {2, 4}}}
+	if err := p.store(disk, testDir); err != nil {
+		f.Fatal(err)
+	}
+	b, err := vfs.ReadFile(disk, testDir+"/"+stagingDir+"/"+pointName, descriptorMax)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodePoint(b)
+		if err != nil {
+			return
+		}
+		if p.Size%ballast.ChunkSize != 0 || p.Lineage.Epoch() != p.Epoch {
+			t.Errorf("decodePoint accepted %+v", p)
+		}
+	})
 }
