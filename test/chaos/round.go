@@ -293,8 +293,11 @@ func (r *round) judge(next *session) error {
 		more = fmt.Sprintf("\nand %d more", len(wrong)-enough)
 		wrong = wrong[:enough]
 	}
-	return fmt.Errorf("what users saw is not what one disk shows:\n%s%s", strings.Join(wrong, "\n"), more)
+	return fmt.Errorf("%w:\n%s%s", errWrong, strings.Join(wrong, "\n"), more)
 }
+
+// errWrong is a promise that was broken.
+var errWrong = errors.New("what users saw is not what one disk shows")
 
 // compareSometimes compares the copies that are in sync, every so many rounds.
 func (r *round) compareSometimes(ctx context.Context) error {

@@ -16,6 +16,7 @@ func (m *Machine) agent() *Daemon {
 		name:    "agent",
 		machine: m,
 		argv:    append(argv, m.opts.AgentArgs...),
+		env:     m.opts.AgentEnv,
 		answers: func(ctx context.Context) error {
 			_, err := m.Ballast(ctx, "volume", "ls")
 			return err

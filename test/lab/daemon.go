@@ -19,6 +19,7 @@ type Daemon struct {
 	name    string // constant, like everything up to mu
 	machine *Machine
 	argv    []string
+	env     []string                    // beside the machine's
 	answers func(context.Context) error // nil once it is of use
 
 	mu   sync.Mutex // guards life
@@ -72,6 +73,7 @@ func (d *Daemon) begin() (*life, error) {
 	defer log.Close() // the process has its own
 	// Not bound to a context: it lives until it is stopped or the machine closes.
 	cmd := d.machine.Command(context.Background(), d.argv[0], d.argv[1:]...)
+	cmd.Env = append(cmd.Env, d.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := d.machine.Start(cmd); err != nil {
 		return nil, err

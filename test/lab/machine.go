@@ -19,6 +19,7 @@ type Options struct {
 	Node        string   // the agent's node name; default "n1"
 	Ballast     string   // path of the binary; default bin/ballast of this module
 	AgentArgs   []string // added to the agent's command line
+	AgentEnv    []string // added to the agent's environment, as NAME=VALUE
 	DockerdArgs []string // added to dockerd's command line
 	Disk        int64    // bytes of a disk of its own for the agent's folder; 0: it is on the host's
 }
