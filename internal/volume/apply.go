@@ -232,7 +232,7 @@ func (v *Volume) paced(ctx context.Context) pauser {
 		v.mu.RLock()
 		rate := foldRate(v.logBytes(), v.opts.LogCapacity)
 		v.mu.RUnlock()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || v.urgent.Load() > 0 {
 			return errInterrupted
 		}
 		if rate == 0 {

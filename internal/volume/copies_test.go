@@ -266,7 +266,7 @@ func (r *realm) followLead(s *site) error {
 	s.epoch, s.last, s.inbox = r.epoch, cut, nil
 	if r.epoch > 1 {
 		if err := s.f.Follow(r.epoch-1, v.Lineage()[:len(v.Lineage())-1], cut); !errors.Is(err, ErrStaleEpoch) {
-			return fmt.Errorf("Follow of %v after %v = %v; want ErrStaleEpoch", r.epoch-1, r.epoch, err)
+			return fmt.Errorf("Follow of %v after %v = %w; want ErrStaleEpoch", r.epoch-1, r.epoch, err)
 		}
 	}
 	return nil
@@ -536,7 +536,7 @@ func failCopyAt(t *testing.T, seed uint64, n int, errno syscall.Errno, leads boo
 	})
 	for range 120 {
 		if err := r.step(); err != nil {
-			if !errors.Is(err, errno) && !(errno == syscall.ENOSPC && errors.Is(err, ErrRecycled)) {
+			if full := errno == syscall.ENOSPC; !errors.Is(err, errno) && (!full || !errors.Is(err, ErrRecycled)) {
 				t.Errorf("seed %d, operation %d: %v", seed, n, err)
 			}
 			break

@@ -28,8 +28,7 @@ func (f *Follower) Follow(epoch ballast.Epoch, lineage Lineage, cut ballast.LSN)
 // Promise stores an epoch before the copy knows its lineage: nothing of a lower one
 // is taken from then on (R4), else the error is [ErrStaleEpoch].
 func (f *Follower) Promise(epoch ballast.Epoch) error {
-	f.v.applying.Lock()
-	defer f.v.applying.Unlock()
+	defer f.v.interrupt()()
 	if err := f.v.promise(epoch); err != nil {
 		return fmt.Errorf("promise %v for volume %s: %w", epoch, f.v.id, err)
 	}
@@ -50,6 +49,15 @@ func (v *Volume) promise(epoch ballast.Epoch) error {
 	return nil
 }
 
+// interrupt takes applying from a round that is under way in the background, and that may
+// take its time: a new leader waits. Release gives it back.
+func (v *Volume) interrupt() (release func()) {
+	v.urgent.Add(1)
+	v.applying.Lock()
+	v.urgent.Add(-1)
+	return v.applying.Unlock
+}
+
 // refuse says why nothing is taken of an epoch. The caller holds applying.
 func (v *Volume) refuse(epoch ballast.Epoch) error {
 	stored := v.desc.epoch()
@@ -61,8 +69,7 @@ func (v *Volume) refuse(epoch ballast.Epoch) error {
 
 // follow is Follow. The caller holds appending, so that no record comes between.
 func (v *Volume) follow(epoch ballast.Epoch, lineage Lineage, cut ballast.LSN) error {
-	v.applying.Lock()
-	defer v.applying.Unlock()
+	defer v.interrupt()()
 	if err := v.refuse(epoch); err != nil {
 		return err
 	}

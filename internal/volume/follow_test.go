@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -453,5 +454,41 @@ func TestFailedSyncOfCopyIsForever(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Errorf("Close = %v", err)
+	}
+}
+
+// TestFollowInterruptsFolding lets a new leader come while a slow round of apply is under
+// way: it must not wait for the round's end.
+func TestFollowInterruptsFolding(t *testing.T) {
+	disk := crashfs.New()
+	f := newFollower(t, disk)
+	for lsn := range ballast.LSN(20) {
+		b := batchOf(1, lsn+1, uint64(lsn+1))
+		b.Records[0].Block = ballast.Block(2 * lsn) // pieces of their own
+		appendAll(t, f, b)
+	}
+	f.Commit(20)
+	var followed <-chan error
+	disk.FailWith(func(_ int, kind string) error {
+		if kind == "write" && followed == nil {
+			followed = later(func() error { return f.Follow(2, Lineage{{1, 1}, {2, 21}}, 20) })
+			for f.v.urgent.Load() == 0 {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+	f.v.applying.Lock()
+	err := f.v.round(f.v.paced(t.Context()))
+	f.v.applying.Unlock()
+	if !errors.Is(err, errInterrupted) {
+		t.Errorf("the round ended with %v; want it interrupted", err)
+	}
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
+	fold(t, f)
+	if st := f.State(); st.Applied != 20 {
+		t.Errorf("applied = %d; want all folded afterwards", st.Applied)
 	}
 }

@@ -159,7 +159,9 @@ func TestFoldWaitsForCommitted(t *testing.T) {
 				<-p.asked // and never hears
 				disk = disk.PowerCut(rand.New(rand.NewPCG(1, 23)))
 				p.say <- errors.New("gone")
-				<-flushed
+				if err := <-flushed; err == nil {
+					t.Error("a flush that was never committed returned nil")
+				}
 				p = newPorter()
 				v = openShipping(t, disk, 2, p)
 				if got, want := p.took(), []string{"flush 1", "durable 1"}; !slices.Equal(got, want) {

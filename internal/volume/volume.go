@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -90,10 +91,11 @@ type Volume struct {
 	making   sync.Mutex // held by whoever makes or removes segments
 	segments int        // the number of the next segment file; guarded by making
 
-	applying sync.Mutex  // held by whoever folds or resizes
-	desc     *descriptor // guarded by applying
-	chunks   *chunks     // guarded by applying
-	partly   bool        // the image holds a part of the oldest generation; guarded by applying
+	urgent   atomic.Int32 // callers for whom a round of apply is to be interrupted
+	applying sync.Mutex   // held by whoever folds or resizes
+	desc     *descriptor  // guarded by applying
+	chunks   *chunks      // guarded by applying
+	partly   bool         // the image holds a part of the oldest generation; guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
 	parcel  []Record   // of the batch that is being shipped; guarded by writing
