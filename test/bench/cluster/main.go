@@ -89,6 +89,7 @@ func parts() []part {
 	return []part{
 		{"failover", (*bench).failover},
 		{"move", (*bench).move},
+		{"move-database", (*bench).moveDatabase},
 		{"catchup", (*bench).catchUp},
 		{"idle", (*bench).idle},
 	}
