@@ -73,6 +73,7 @@ the password can stand in a URL, an option or the configuration file.`,
 	f.StringVar(&cfg.PluginSocket, "plugin-socket", agent.DefaultPluginSocket, "serve the Docker volume driver at `PATH`; \"\": no driver")
 	f.DurationVar(&cfg.TrashKeep, "trash-keep", agent.DefaultTrashKeep, "keep removed volumes for `TIME`")
 	f.StringVar(&logCapacity, "log-capacity", "", "let the log of each volume grow to `SIZE` (default the engine's)")
+	clusterFlags(f, &cfg)
 	settleArchive = archiveFlags(f, &cfg)
 	f.BoolVar(&logJSON, "log-json", false, "write the log as JSON")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what only a developer wants to know, too")

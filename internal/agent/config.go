@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -20,6 +21,11 @@ const (
 	DefaultDockerSocket = "/var/run/docker.sock"
 	DefaultPluginSocket = "/run/docker/plugins/ballast.sock"
 	DefaultTrashKeep    = 72 * time.Hour
+
+	DefaultPort         = "7420"
+	DefaultLease        = cluster.DefaultLease
+	DefaultReplaceAfter = 10 * time.Minute
+	DefaultEtcdMembers  = 3
 
 	DefaultArchiveInterval = 5 * time.Second
 	DefaultKeep            = "any second for 24h, hourly 7d, daily 30d"
@@ -40,6 +46,20 @@ type Config struct {
 	Executable   string         // the binary that runs engines; empty: this one
 	Version      string         // shown by status
 	Log          *slog.Logger   // nil: nothing is logged
+
+	Listen       string        // where other nodes are answered, host:port or :port; empty: at the address that the node has in the cluster
+	Advertise    string        // where other nodes reach this one, host:port or host; empty: see [node.settleAddress]
+	Lease        time.Duration // how long a node may be silent before others take over; 0: [DefaultLease]
+	ReplaceAfter time.Duration // how long a node may be away before its copies are made anew; 0: [DefaultReplaceAfter]
+	EtcdMembers  int           // nodes that keep the records, at most; 0: [DefaultEtcdMembers]
+	Etcd         []string      // URLs of an etcd that is not ours; empty: the nodes keep the records
+	EtcdCA       string        // PEM file: the authority of that etcd; empty: the system's
+	EtcdCert     string        // PEM file: the certificate to show it
+	EtcdKey      string        // PEM file: its key
+
+	// ForceNewCluster says that the other nodes that kept the records are lost for good: this one
+	// goes on alone with what it has of them. For one start.
+	ForceNewCluster bool
 
 	Archive                string        // URL of the archive; empty: the folder "archive" in DataDir; [NoArchive]: none
 	ArchivePasswordFile    string        // holds the archive's password; empty: DataDir's own, for an archive in DataDir
@@ -66,6 +86,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c, err = c.withArchive(); err != nil {
+		return c, err
+	}
+	if c, err = c.withCluster(); err != nil {
 		return c, err
 	}
 	return c.withExecutable()

@@ -20,7 +20,7 @@ import (
 // TestMain is also the agent and the engine that tests start as processes of
 // their own: this binary, with the arguments that the real one takes.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "engine" || os.Args[1] == "agent") {
+	if len(os.Args) > 1 && (os.Args[1] == "engine" || os.Args[1] == "agent" || os.Args[1] == nodeAgent) {
 		if err := runAs(os.Args[1], os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -39,6 +39,9 @@ func runAs(what string, args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if what == nodeAgent {
+		return runNodeAgent(ctx, args, log)
+	}
 	if what == "agent" {
 		cfg := Config{DataDir: args[0], Node: "n1", TrashKeep: time.Hour, LogCapacity: 256 << 20, ArchiveInterval: time.Second, Log: log}
 		if len(args) > 1 {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -51,6 +52,14 @@ type node struct {
 	removals archiver.Removals
 	verifier *verify.Verifier
 
+	// The cluster; see cluster_network.go.
+	links      *links
+	publishing sync.Mutex    // held while the node takes on an identity
+	joined     chan struct{} // closed when the node is another cluster's from now on
+	refused    atomic.Bool   // other nodes do not let this one in
+	sightings  sightings
+	steady     steadiness
+
 	mu     sync.Mutex // guards everything below; never held across I/O
 	slots  map[ballast.VolumeID]*slot
 	making map[ballast.VolumeID]bool // their files are there, and their records not yet
@@ -66,7 +75,7 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
 	n := &node{
-		session: newSession(keeper), users: processUsers{}, peers: noPeers(),
+		session: newSession(keeper), users: processUsers{},
 		cfg: cfg, log: cfg.Log, records: records, engines: e, devices: d, docker: c, disk: disk,
 		boot:    strings.TrimSpace(string(boot)),
 		started: time.Now(),
@@ -76,9 +85,13 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		adopted: make(chan struct{}),
 		work:    make(chan func(context.Context)),
 		ended:   make(chan struct{}),
-		slots:   map[ballast.VolumeID]*slot{},
-		making:  map[ballast.VolumeID]bool{},
+		links:   newLinks(), joined: make(chan struct{}),
+		sightings: sightings{seen: map[ballast.NodeID]sighting{}},
+		steady:    steadiness{seen: map[ballast.VolumeID]steadyRecord{}},
+		slots:     map[ballast.VolumeID]*slot{},
+		making:    map[ballast.VolumeID]bool{},
 	}
+	n.peers = httpPeers{n.client}
 	n.following = n.newFollowing()
 	n.wireArchiver(n.opener().Open)
 	return n, nil

@@ -142,8 +142,3 @@ func (e peerError) Unwrap() error { return e.sentinel }
 
 // errAlone says that there is no other node to ask.
 var errAlone = fmt.Errorf("this node is on its own: %w", ballast.ErrNotFound)
-
-// noPeers are the other nodes of a node on its own.
-func noPeers() httpPeers {
-	return httpPeers{func(ballast.NodeID) (*http.Client, string, error) { return nil, "", errAlone }}
-}

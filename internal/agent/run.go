@@ -42,10 +42,36 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Node, err = settleName(disk, cfg.Node); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	records := cluster.Open(cluster.Config{Dir: filepath.Join(cfg.DataDir, recordsDir), View: disk, Node: cfg.Node, Log: cfg.Log})
+	for {
+		// A node that joined a cluster goes on as what it is there.
+		err := runOnce(ctx, cfg, disk)
+		if !errors.Is(err, errJoined) || errors.Is(err, ErrRestart) || ctx.Err() != nil {
+			return err
+		}
+		cfg.ForceNewCluster = false // was for the cluster that it was in
+	}
+}
+
+// runOnce runs the node until ctx ends, or the node is another cluster's.
+func runOnce(ctx context.Context, cfg Config, disk vfs.FS) error {
+	err := finishJoining(disk, forgetBelow(cfg.DataDir))
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	stored, err := settleCluster(cfg, disk)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	records := cluster.Open(cluster.Config{
+		Dir: filepath.Join(cfg.DataDir, recordsDir), View: disk, Node: cfg.Node, Log: cfg.Log, Lease: cfg.Lease,
+		Peering: peeringOf(cfg, stored), External: cfg.external(), Most: cfg.EtcdMembers, GiveUp: cfg.ReplaceAfter, ForceNew: cfg.ForceNewCluster,
+	})
 	n, err := newNode(cfg, disk, records, processEngines{cfg}, kernelDevices{cfg.Log}, whomToAsk(cfg))
 	if err != nil {
 		return err
+	}
+	if err := n.openNetwork(); err != nil {
+		return fmt.Errorf("start agent: %w", err)
 	}
 	return n.listenAndRun(ctx)
 }
@@ -96,7 +122,11 @@ func (n *node) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	// Work that is taken back at the end changes records still.
 	records, done := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return n.runRecords(records) })
+	var recordsErr error
+	group.Go(func() error { recordsErr = n.runRecords(records); return recordsErr })
+	group.Go(func() error { return n.runPeers(records) })
+	group.Go(func() error { return n.awaitJoined(ctx) })
+	group.Go(func() error { n.lookAtCluster(ctx); every(ctx, watchEvery, n.lookAtCluster); return nil })
 	group.Go(func() error { defer done(); n.runWork(ctx); return nil })
 	group.Go(func() error {
 		n.takeOver(ctx)
@@ -115,6 +145,9 @@ func (n *node) Run(ctx context.Context) error {
 	err := group.Wait()
 	n.sources.DropAll()
 	n.vault.Close()
+	if errors.Is(err, errJoined) {
+		err = errors.Join(err, recordsErr) // which may say that etcd did not end
+	}
 	return errors.Join(err, n.session.keeper.Close())
 }
 

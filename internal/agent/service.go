@@ -99,35 +99,6 @@ func (s volumeService) Detach(ctx context.Context, r *connect.Request[v1.DetachR
 	return connect.NewResponse(&v1.DetachResponse{}), nil
 }
 
-// nodeService shows the node itself to the API.
-type nodeService struct {
-	ballastv1connect.UnimplementedNodeServiceHandler
-	node *node
-}
-
-func (s nodeService) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
-	n := s.node
-	n.noteRecords() // as of now, not of the last look
-	ready, _ := n.records.Ready()
-	resp := &v1.StatusResponse{
-		Node: string(n.cfg.Node), Version: n.cfg.Version, StartedAt: timestamppb.New(n.started),
-		RecordsReady: ready, DataDir: n.cfg.DataDir,
-		Conditions: conditionMessages(n.health.all()),
-	}
-	for _, v := range n.listViews(false) {
-		resp.Volumes++
-		if v.state == stateAttached {
-			resp.Attached++
-		}
-	}
-	size, free, err := diskSpace(n.cfg.DataDir)
-	if err != nil {
-		return nil, apiError(err)
-	}
-	resp.DiskSizeBytes, resp.DiskFreeBytes = size, free
-	return connect.NewResponse(resp), nil
-}
-
 func volumeMessage(v volumeView) *v1.Volume {
 	rec := v.record
 	m := &v1.Volume{

@@ -99,7 +99,7 @@ func (n *node) keepSessionAmong(ctx context.Context, feed *cluster.Feed) error {
 }
 
 // lease is how long a node may be silent before others take over what it has.
-func (n *node) lease() time.Duration { return cluster.DefaultLease }
+func (n *node) lease() time.Duration { return n.cfg.Lease }
 
 func (n *node) freeSpace() int64 {
 	_, free, err := diskSpace(n.cfg.DataDir)

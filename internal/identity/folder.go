@@ -33,14 +33,15 @@ type Cluster struct {
 	Generation uint64         `json:"generation"`
 	Listen     string         `json:"listen"`          // where this node listens, host:port
 	Address    string         `json:"address"`         // where others reach it, host:port
-	Member     bool           `json:"member"`          // it keeps a member of etcd in its data folder
+	Joined     bool           `json:"joined"`          // it came to a cluster that there was, and never begins records of its own
 	Peers      []Address      `json:"peers,omitempty"` // other nodes, as last seen: whom to ask first
 }
 
-// Address is where a node is reached.
+// Address is where a node is reached, and which of its certificates counts.
 type Address struct {
-	Node    ballast.NodeID `json:"node"`
-	Address string         `json:"address"` // host:port
+	Node       ballast.NodeID `json:"node"`
+	Address    string         `json:"address"` // host:port
+	Generation uint64         `json:"generation"`
 }
 
 // Folder is the content of a node's identity folder.

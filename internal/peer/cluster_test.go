@@ -139,7 +139,7 @@ func (c *testCluster) Admit(_ context.Context, a Admission) (uint64, []identity.
 	}
 	delete(c.tokens, a.Token)
 	c.nodes[a.Node] = 1
-	return 1, []identity.Address{{Node: "n1", Address: "127.0.0.1:1"}}, nil
+	return 1, []identity.Address{{Node: "n1", Address: "127.0.0.1:1", Generation: 1}}, nil
 }
 
 func (c *testCluster) state() string {

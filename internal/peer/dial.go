@@ -107,3 +107,23 @@ func (d *Dialer) HTTP(node ballast.NodeID, address func() (string, error)) *http
 func refusePlain(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("between nodes there is TLS only: use https")
 }
+
+// refusalPatience is how long a node that refuses a certificate takes to say so at most,
+// after it has answered.
+const refusalPatience = time.Second
+
+// Refused reports whether node answers at address and does not let this one in: it
+// was removed from the cluster, or its certificate has ended. An error says nothing.
+func (d *Dialer) Refused(ctx context.Context, node ballast.NodeID, address string) (bool, error) {
+	conn, err := d.dial(ctx, node, address, ProtocolHTTP1)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close() }() // it was asked one thing
+	if err := conn.SetReadDeadline(time.Now().Add(refusalPatience)); err != nil {
+		return false, err
+	}
+	_, err = conn.Read(make([]byte, 1)) // who is let in is waited for to speak first
+	said, ok := errors.AsType[*net.OpError](err)
+	return ok && said.Op == "remote error", nil
+}

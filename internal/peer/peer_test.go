@@ -30,6 +30,9 @@ func TestNodesSpeak(t *testing.T) {
 	if got, err := readHello(conn); err != nil || got != "hello n2" {
 		t.Errorf("stream = %q, %v", got, err)
 	}
+	if refused, err := dialer.Refused(t.Context(), "n1", address); refused || err != nil {
+		t.Errorf("refused = %t, %v", refused, err)
+	}
 	client := dialer.HTTP("n1", always(address))
 	defer client.CloseIdleConnections()
 	if got, err := get(t.Context(), client, "/x"); err != nil || got != "hello n2" {
@@ -225,6 +228,9 @@ func TestRemovedNodeLosesItsConnections(t *testing.T) {
 	}
 	if p, err := readHello(conn); err == nil || strings.Contains(err.Error(), "timeout") {
 		t.Errorf("the stream of a removed node goes on: %q, %v", p, err)
+	}
+	if refused, err := dialer.Refused(t.Context(), "n1", address); !refused || err != nil {
+		t.Errorf("a removed node is refused = %t, %v", refused, err)
 	}
 	if conn, err := dialer.Dial(t.Context(), "n1", address, ProtocolReplica); err == nil {
 		if p, err := readHello(conn); err == nil {

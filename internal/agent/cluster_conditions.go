@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ballast-io/ballast/internal/cluster"
+)
+
+// The conditions of a cluster.
+const (
+	condRemoved      = "node-removed"
+	condNodeAway     = "node-away"
+	condQuorumAtRisk = "quorum-at-risk"
+	condTooFewCopies = "too-few-copies"
+	condTooFewNodes  = "too-few-nodes"
+)
+
+// noteCluster says what an operator should know of the cluster, from memory.
+func (n *node) noteCluster() {
+	if n.network() == nil {
+		return
+	}
+	nodes := n.records.Nodes()
+	n.noteRemoved(nodes)
+	n.noteAway(nodes)
+	n.noteQuorum(nodes)
+	for _, rec := range n.records.List() {
+		n.noteCopies(rec, len(nodes))
+	}
+}
+
+// noteRemoved says that the cluster does not know this node any more.
+func (n *node) noteRemoved(nodes []cluster.Node) {
+	generation, known := n.nodeGeneration(n.cfg.Node)
+	ready, _ := n.records.Ready()
+	in := len(nodes) == 0 || known && generation == n.network().own.Self().Generation
+	if in && (ready || !n.refused.Load()) {
+		n.refused.Store(false)
+		n.health.clear("", condRemoved)
+		return
+	}
+	n.health.raise("", condRemoved, "This node was removed from its cluster, or its certificate has ended: no other node speaks to it, and what it has of volumes is not used.",
+		"`ballast join TOKEN ADDRESS`, with a token from a node of the cluster, makes it one again")
+}
+
+// askWhetherRemoved asks the other nodes whether they let this one in, when the records cannot be
+// read: a node that was removed while it was away hears of it nowhere else.
+func (n *node) askWhetherRemoved(ctx context.Context) {
+	if ready, _ := n.records.Ready(); ready {
+		return
+	}
+	stored, _ := n.clusterInfo()
+	for _, other := range stored.Peers {
+		if other.Node == n.cfg.Node {
+			continue
+		}
+		refused, err := n.network().dialer.Refused(ctx, other.Node, other.Address)
+		if err != nil {
+			continue
+		}
+		n.refused.Store(refused)
+		if !refused {
+			return // one that lets it in is enough
+		}
+	}
+}
+
+func (n *node) noteAway(nodes []cluster.Node) {
+	var away []string
+	for _, k := range nodes {
+		if n.awayFor(k.Name) > 0 {
+			away = append(away, string(k.Name))
+		}
+	}
+	if len(away) == 0 {
+		n.health.clear("", condNodeAway)
+		return
+	}
+	n.health.raise("", condNodeAway, fmt.Sprintf("Nodes are away: %s. Volumes with in-sync copies elsewhere go on; copies are made anew after %s.", strings.Join(away, ", "), n.cfg.ReplaceAfter),
+		"start the machine and its agent; or, when it is lost for good: ballast node rm "+away[0])
+}
+
+// noteQuorum says that the loss of one node would end changes of the records.
+func (n *node) noteQuorum(nodes []cluster.Node) {
+	members := n.records.Members()
+	voters, there := 0, 0
+	for _, m := range members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if n.awayFor(m.Node) == 0 {
+			there++
+		}
+	}
+	switch {
+	case len(n.cfg.Etcd) > 0 || voters == 0:
+		n.health.clear("", condQuorumAtRisk)
+	case len(nodes) == 2:
+		keeper := members[0].Node
+		n.health.raise("", condQuorumAtRisk, fmt.Sprintf("The cluster has two nodes, and %s alone keeps its records: when that one is away no volume can be taken over or attached.", keeper),
+			"let a third machine join, which needs no volumes: ballast token create")
+	case voters > 1 && there <= voters/2+1 && there < voters:
+		n.health.raise("", condQuorumAtRisk, fmt.Sprintf("Only %d of the %d nodes that keep the records are there: when another one goes away no volume can be taken over or attached.", there, voters),
+			"start the nodes that are away; see `ballast node ls`")
+	default:
+		n.health.clear("", condQuorumAtRisk)
+	}
+}
+
+// noteCopies says that a volume has fewer in-sync copies than it shall have.
+func (n *node) noteCopies(rec cluster.Record, nodes int) {
+	wanted := rec.Spec.CopiesWanted(nodes)
+	if rec.Epoch == 0 || !n.isConcerned(rec) || len(rec.InSync) >= wanted {
+		n.health.clear(rec.ID, condTooFewCopies, condTooFewNodes)
+		return
+	}
+	if wanted > nodes {
+		n.health.raise(rec.ID, condTooFewNodes, fmt.Sprintf("Volume %q shall have %d copies, and there are %d nodes; it has %d in sync.", rec.Name, wanted, nodes, len(rec.InSync)),
+			"let another machine join: ballast token create")
+		n.health.clear(rec.ID, condTooFewCopies)
+		return
+	}
+	n.health.clear(rec.ID, condTooFewNodes)
+	n.health.raise(rec.ID, condTooFewCopies, fmt.Sprintf("Volume %q has %d copies in sync and shall have %d: %s", rec.Name, len(rec.InSync), wanted, n.riskOf(rec)),
+		"see `ballast volume inspect "+rec.Name+"`; a copy is made by itself where a node is up and has room")
+}
+
+// isConcerned reports whether this node is the one to say something of a volume: who holds
+// it, and of a detached one who has a copy.
+func (n *node) isConcerned(rec cluster.Record) bool {
+	if rec.Primary != "" && n.awayFor(rec.Primary) == 0 {
+		return rec.Primary == n.cfg.Node
+	}
+	return slices.Contains(rec.Copies, n.cfg.Node)
+}
+
+func (n *node) riskOf(rec cluster.Record) string {
+	if len(rec.InSync) == 1 {
+		return fmt.Sprintf("if node %s is lost, so are its latest writes.", rec.InSync[0])
+	}
+	var names []string
+	for _, k := range rec.InSync {
+		names = append(names, string(k))
+	}
+	return "nothing is lost as long as one of " + strings.Join(names, ", ") + " is left."
+}

@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/cluster"
+)
+
+// drainStep is what is left to do for one volume before a node can be switched off.
+type drainStep struct {
+	volume string
+	doing  string
+}
+
+// drainEvery is how often a drain says what is left.
+const drainEvery = time.Second
+
+// Drain has every copy of a node made elsewhere, and tells report what is left until nothing
+// is, or ctx ends: the node goes on draining then.
+func (n *node) Drain(ctx context.Context, name ballast.NodeID, report func([]drainStep) error) error {
+	v, err := n.findNode(name)
+	if err != nil {
+		return fmt.Errorf("drain node: %w", err)
+	}
+	if len(n.records.Nodes()) < 2 {
+		return fmt.Errorf("drain node %s: it is the only one: there is nowhere to copy to; `ballast token create` lets another machine join: %w", name, ballast.ErrInvalid)
+	}
+	if others := n.takers(name); len(others) == 0 {
+		return fmt.Errorf("drain node %s: no other node is up and takes copies: %w", name, ballast.ErrInvalid)
+	}
+	if !v.Draining {
+		if _, err := n.records.SetDraining(ctx, name, true); err != nil {
+			return err
+		}
+		n.log.Info("node is drained", "node", name)
+	}
+	tick := time.NewTicker(drainEvery)
+	defer tick.Stop()
+	for {
+		left := n.leftToDrain(name)
+		if err := report(left); err != nil || len(left) == 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("drain node %s: it goes on; `ballast node drain %s` shows how far it is: %w", name, name, ctx.Err())
+		}
+		if k, ok := n.records.Node(name); !ok || !k.Draining {
+			return fmt.Errorf("drain node %s: the drain was undone meanwhile: %w", name, ballast.ErrInvalid)
+		}
+	}
+}
+
+// UndoDrain lets a node take copies again.
+func (n *node) UndoDrain(ctx context.Context, name ballast.NodeID) error {
+	if _, err := n.findNode(name); err != nil {
+		return fmt.Errorf("undo drain: %w", err)
+	}
+	if _, err := n.records.SetDraining(ctx, name, false); err != nil {
+		return err
+	}
+	n.log.Info("node takes copies again", "node", name)
+	return nil
+}
+
+// takers are the nodes that copies can go to from name.
+func (n *node) takers(name ballast.NodeID) (takers []ballast.NodeID) {
+	for _, k := range n.records.Nodes() {
+		if k.Name != name && !k.Draining && n.awayFor(k.Name) == 0 {
+			takers = append(takers, k.Name)
+		}
+	}
+	return takers
+}
+
+// leftToDrain says what is left to do for each volume that has something on a node, by name.
+func (n *node) leftToDrain(name ballast.NodeID) (left []drainStep) {
+	for _, rec := range n.allRecords() {
+		if doing := n.drainStepOf(rec, name); doing != "" {
+			left = append(left, drainStep{rec.Name, doing})
+		}
+	}
+	return left
+}
+
+func (n *node) drainStepOf(rec cluster.Record, name ballast.NodeID) string {
+	switch {
+	case rec.Primary != name && !slices.Contains(rec.Copies, name):
+		return ""
+	case rec.InTrash():
+		return fmt.Sprintf("in the trash until %s: ballast volume restore %s, or wait", rec.RemovedAt.Add(n.cfg.TrashKeep).Format(time.RFC3339), rec.Name)
+	}
+	takers := n.takers(name)
+	var coming []string
+	enough := 0
+	for _, taker := range takers {
+		switch {
+		case slices.Contains(rec.InSync, taker):
+			enough++
+		case slices.Contains(rec.Copies, taker):
+			coming = append(coming, string(taker))
+		}
+	}
+	wanted := min(rec.Spec.CopiesWanted(len(n.records.Nodes())), len(takers))
+	switch {
+	case enough < wanted && len(coming) > 0:
+		return "copying to " + strings.Join(coming, ", ")
+	case enough < max(1, wanted):
+		return "waiting for a node with room"
+	case rec.Primary == name:
+		return n.attachedStep(rec, name)
+	}
+	return "giving up the copy"
+}
+
+// attachedStep says who has to let go of a volume.
+func (n *node) attachedStep(rec cluster.Record, name ballast.NodeID) string {
+	move := fmt.Sprintf("or type: ballast volume move %s NODE", rec.Name)
+	if name != n.cfg.Node {
+		return "attached there: stop what uses it, " + move
+	}
+	s := n.peek(rec.ID)
+	if s == nil || s.current() == nil {
+		return "being detached"
+	}
+	if holders := s.remembered().names(); len(holders) > 0 {
+		return "attached: stop " + strings.Join(holders, ", ") + ", " + move
+	}
+	return "being detached"
+}
