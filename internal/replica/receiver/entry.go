@@ -56,12 +56,26 @@ func (e *entry) enter(ctx context.Context, epoch ballast.Epoch, s *session) erro
 		<-e.turn
 		return err
 	}
+	e.closeIfFailed()
 	e.r.mu.Lock()
 	defer e.r.mu.Unlock()
 	if s != nil {
 		e.stream, e.leader, e.since = s, s.peer, time.Now()
 	}
 	return nil
+}
+
+// closeIfFailed closes a copy that accepts nothing more: opened again, it has what is
+// really on the disk.
+func (e *entry) closeIfFailed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.copy == nil || e.copy.State().Err == nil {
+		return
+	}
+	if err := e.closeLocked(); err != nil {
+		e.r.cfg.Log.Warn("copy failed", "volume", e.id, "error", err)
+	}
 }
 
 // raise keeps F2: an epoch counts from the moment it is heard of. 0 stands for no epoch.

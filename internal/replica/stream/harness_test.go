@@ -104,6 +104,8 @@ type node struct {
 	r    *receiver.Receiver
 	dead *atomic.Bool // its power is off: nothing leaves it
 	stop func()
+
+	opens atomic.Int64
 }
 
 // cluster is some nodes, a record, and pipes between them.
@@ -152,6 +154,7 @@ func (n *node) open(_ context.Context, id ballast.VolumeID, size int64) (receive
 	if err != nil {
 		return nil, err
 	}
+	n.opens.Add(1)
 	return receiver.Of(f), nil
 }
 
