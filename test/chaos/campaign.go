@@ -175,7 +175,12 @@ func (c *campaign) begins(ctx context.Context, n *lab.Node, mountpoint string, r
 		return nil, err
 	}
 	s.epoch, s.holder = v.GetEpoch(), fmt.Sprintf("chaos-%d", c.users)
-	return s, s.awaitReady(ctx)
+	if err := s.awaitReady(ctx); err != nil {
+		// Nobody judges what it would write: it must not.
+		s.kill()
+		return nil, errors.Join(err, c.api(n).Detach(context.WithoutCancel(ctx), volumeName, s.holder))
+	}
+	return s, nil
 }
 
 // draw returns the next fault of a kind: in turn, in an order that the seed shuffles.

@@ -195,9 +195,21 @@ func fsck(ctx context.Context, raw string) error {
 	return nil
 }
 
-// copyFolder copies files without their holes.
+// copyFolder copies a volume's own files, without their holes. What is beside them is not
+// touched: the device there answers only as long as its engine runs.
 func copyFolder(ctx context.Context, from, to string) error {
-	if out, err := exec.CommandContext(ctx, "cp", "-r", "--sparse=always", from, to).CombinedOutput(); err != nil {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	args := []string{"-r", "--sparse=always", "--target-directory", to}
+	for _, name := range []string{"volume.json", "log", "image", "chunks", "staging"} {
+		if _, err := os.Lstat(filepath.Join(from, name)); err == nil {
+			args = append(args, filepath.Join(from, name))
+		} else if name != "staging" { // which is there while a copy is brought up to date
+			return err
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "cp", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy %s: %w: %s", from, err, out)
 	}
 	return nil

@@ -126,7 +126,7 @@ func losses() []fault {
 				defer awake()
 				return r.each(func(n *lab.Node) error { return n.Continue(ctx) })
 			}
-			return mend, r.each(func(n *lab.Node) error { return n.Stop(ctx) })
+			return mend, errors.Join(r.each(func(n *lab.Node) error { return n.Stop(ctx) }), r.oversleep(ctx))
 		}},
 	}
 }
@@ -188,9 +188,21 @@ func (r *round) allOn(ctx context.Context) error {
 	return failed
 }
 
+// oversleep waits, half of the time, until every lease has run out.
+func (r *round) oversleep(ctx context.Context) error {
+	if r.rng.IntN(2) == 0 {
+		return nil
+	}
+	return r.wait(ctx, r.lease+r.lease/2)
+}
+
 // linger lets a fault do its work for a while.
 func (r *round) linger(ctx context.Context) error {
-	t := time.NewTimer(time.Duration(300+r.rng.IntN(700)) * time.Millisecond)
+	return r.wait(ctx, time.Duration(300+r.rng.IntN(700))*time.Millisecond)
+}
+
+func (r *round) wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

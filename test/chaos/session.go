@@ -113,10 +113,14 @@ func (s *session) awaitGone(ctx context.Context) error {
 	}
 }
 
-// kill ends a user that nothing else ends.
+// kill ends a user that nothing else ends. One that waits for a device is gone when that
+// has answered it.
 func (s *session) kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
-	<-s.gone
+	select {
+	case <-s.gone:
+	case <-time.After(goneLimit): // killed, it writes nothing more
+	}
 }
 
 // asleepFrom notes that the user is stopped from now on, until the returned func is called.

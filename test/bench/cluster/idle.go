@@ -19,14 +19,14 @@ import (
 func (b *bench) idle(ctx context.Context) error {
 	made := 0
 	for _, n := range b.volumes {
-		began := time.Now()
+		began, before := time.Now(), made
 		for ; made < n; made++ {
 			on := b.c.Nodes[made%len(b.c.Nodes)]
 			if _, err := api(on).Create(ctx, idleName(made), map[string]string{"size": "64M", "repl": "2"}); err != nil {
 				return fmt.Errorf("create volume %d: %w", made, err)
 			}
 		}
-		each := float64(time.Since(began).Milliseconds()) / float64(max(1, n))
+		each := float64(time.Since(began).Milliseconds()) / float64(max(1, n-before))
 		g, err := b.measureIdle(ctx)
 		if err != nil {
 			return err
