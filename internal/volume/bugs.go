@@ -34,6 +34,7 @@ const (
 	mergeUnmarked         bug = "merge-unmarked"          // the image is changed before anything says so
 	mergeUnsynced         bug = "merge-unsynced"          // a staged chunk goes that is not durable in the image
 	preserveOne           bug = "preserve-one"            // of two snapshots one loses what a round overwrites
+	skipWipe              bug = "skip-wipe"               // a first copy goes on in an image that has chunks of another history
 	forgetMerge           bug = "forget-merge"            // a merge that a crash interrupted does not go on
 	keepOwnLSN            bug = "keep-own-lsn"            // the chunk table does not say when the leader changed a chunk
 	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites

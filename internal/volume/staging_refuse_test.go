@@ -240,3 +240,50 @@ func FuzzPoint(f *testing.F) {
 		}
 	})
 }
+
+// TestStageForgetsChunks breaks a first staging off after a chunk that the next leader
+// never wrote: none of it is left in the image, whoever sends nothing for it.
+func TestStageForgetsChunks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 69))
+	r := newRebuilt(t, rng)
+	paintChunk := func(s *sheet, chunk int) {
+		t.Helper()
+		p := make([]byte, blockSize)
+		s.tags++
+		paint(p, s.tags, chunk*blocksPerChunk)
+		s.record(s.tags, chunk*blocksPerChunk, 1)
+		if _, err := s.v.WriteAt(p, int64(chunk)*ballast.ChunkSize); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paintChunk(r.sheet, 0)
+	other, home := r.fork(), r.home.PowerCut(rng)
+	paintChunk(r.sheet, 2)
+	if err := r.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		var err error
+		if done, err = r.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := r.breakOff()
+	if err == nil {
+		other.v, err = openSmall(home, 2)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	paintChunk(other, 1)
+	r.leader = other.v
+	if err := r.chunks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.isAt(r.disk.PowerCut(rng), 9, other.last); err != nil {
+		t.Error(err)
+	}
+}

@@ -32,7 +32,7 @@ func TestSeededBugsAreFound(t *testing.T) {
 }
 
 func runWith(t *testing.T, binary, bug string) ([]byte, error) {
-	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.timeout", "180s", "-test.failfast", "-test.run", "TestPowerCut|TestFail|TestSnapshot|TestRebuild|TestStage|TestFollow|TestFold")
+	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.timeout", "400s", "-test.failfast", "-test.run", "TestPowerCut|TestFail|TestSnapshot|TestRebuild|TestStage|TestFollow|TestFold")
 	cmd.Dir = "../../internal/volume"
 	cmd.Env = append(os.Environ(), "BALLAST_SEEDED_BUG="+bug)
 	return cmd.CombinedOutput()
