@@ -60,7 +60,7 @@ func (n *node) makeHollowAt(s *slot, rec cluster.Record, at receiver.Point) erro
 	if err := n.wipe(s); err != nil {
 		return err
 	}
-	h := volume.Hollow{ID: rec.ID, Size: at.Size, LSN: at.LSN}
+	h := volume.Hollow{ID: rec.ID, Size: at.Size, LSN: at.LSN, Lineage: at.Lineage}
 	for _, r := range at.Lineage {
 		if r.From <= max(at.LSN, 1) {
 			h.Epoch = r.Epoch

@@ -20,7 +20,7 @@ func (v *Volume) ReadLog(after ballast.LSN, limit int64) ([]Batch, error) {
 	if last, durable, _ := v.Position(); durable <= after && after <= last {
 		return nil, nil
 	}
-	w, err := v.survey(after, func(*log) {})
+	w, err := v.survey(after, v.onDisk, func(*log) {})
 	if w == nil || err != nil {
 		return nil, err
 	}

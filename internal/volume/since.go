@@ -11,7 +11,7 @@ import (
 // maxWalk bounds how much of the log one [Volume.Since] reads, in bytes.
 const maxWalk = 256 << 20
 
-// Since returns what the durable records after `after` made of the volume, up to
+// Since returns what the committed records after `after` made of the volume, up to
 // about limit bytes of data and at least one record; nil when there are none.
 // All are of one epoch, and every point among them ends a group. A group that
 // ends elsewhere, as limit and the end of an epoch make it, is no point.
@@ -23,7 +23,8 @@ func (v *Volume) Since(after ballast.LSN, limit int64) (*delta.Delta, error) {
 	v.reading.Lock()
 	defer v.reading.Unlock()
 	into := &gather{limit: limit}
-	w, err := v.survey(after, func(l *log) {
+	// The archive is not told of what a later leader may cut.
+	w, err := v.survey(after, v.settled, func(l *log) {
 		into.volume, into.epoch, into.after, into.size = v.id, l.history.epochAt(after+1), after, v.size
 		into.points = append([]point(nil), l.points.after(after)...)
 	})
@@ -75,9 +76,15 @@ type place struct {
 	next     ballast.LSN
 }
 
-// survey prepares a walk; nil when there is nothing to read. Else note is called while
-// nothing changes.
-func (v *Volume) survey(after ballast.LSN, note func(*log)) (*walk, error) {
+// settled is the last record that no other leader can cut. The caller holds mu.
+func (v *Volume) settled() ballast.LSN { return min(v.log.durable, v.committed) }
+
+// onDisk is the last record that is durable here. The caller holds mu.
+func (v *Volume) onDisk() ballast.LSN { return v.log.durable }
+
+// survey prepares a walk up to what end says; nil when there is nothing to read. Else note is
+// called while nothing changes. It calls end and note under mu.
+func (v *Volume) survey(after ballast.LSN, end func() ballast.LSN, note func(*log)) (*walk, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	l := &v.log
@@ -86,10 +93,10 @@ func (v *Volume) survey(after ballast.LSN, note func(*log)) (*walk, error) {
 		return nil, ErrClosed
 	case after > l.durable:
 		return nil, fmt.Errorf("read log of volume %s after LSN %d: %w: it is durable up to %d", v.id, after, ballast.ErrInvalid, l.durable)
-	case after == l.durable:
+	case after >= end():
 		return nil, nil
 	}
-	w := &walk{v: v, history: l.history, after: after, end: l.history.endOfReign(after+1, l.durable), size: v.size, stop: l.end()}
+	w := &walk{v: v, history: l.history, after: after, end: l.history.endOfReign(after+1, end()), size: v.size, stop: l.end()}
 	for _, some := range [2][]*segment{l.held, l.used} {
 		for _, s := range some {
 			if s.first <= after+1 {
