@@ -155,6 +155,7 @@ func (n *node) mountAgain(ctx context.Context, s *slot, a *attachment) error {
 		return err
 	}
 	a.partial = false
+	a.tending.Store(false)
 	n.health.clear(s.id, condStillMounted)
 	return nil
 }

@@ -72,6 +72,7 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 			return claimed, w, session, n.noteClaim(s, claimed)
 		case isHeld:
 			s.setProcessing("waiting for node " + string(held.Node) + " to let go")
+			n.do(func(ctx context.Context) { n.askToYield(ctx, cluster.Record{Name: held.Volume, Primary: held.Node}) })
 			if err := n.records.AwaitRelease(wait, s.id); err != nil {
 				return rec, w, 0, err
 			}

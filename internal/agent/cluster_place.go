@@ -28,6 +28,7 @@ func (n *node) placeCopies(ctx context.Context) {
 		return
 	}
 	view := n.clusterView()
+	n.tendCopies(view)
 	n.steady.forget(func(id ballast.VolumeID) bool {
 		_, err := n.records.ByID(id)
 		return !errors.Is(err, ballast.ErrNotFound)

@@ -13,6 +13,9 @@ import (
 func (n *node) Detach(ctx context.Context, name, holder string) error {
 	ctx, cancel := context.WithTimeout(ctx, callBudget)
 	defer cancel()
+	if holder == tendHolder {
+		return n.yieldByName(ctx, name)
+	}
 	rec, err := n.findForHolder(ctx, name, holder)
 	if err != nil {
 		return fmt.Errorf("detach volume: %w", err)

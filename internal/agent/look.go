@@ -75,6 +75,8 @@ func (s *slot) describe(v *volumeView) {
 		}
 	}
 	switch {
+	case s.attached != nil && s.attached.tending.Load():
+		v.status = s.status
 	case s.attached != nil:
 		v.state, v.mountpoint, v.loop, v.status = stateAttached, s.attached.mountpoint, s.attached.loop, s.status
 	case s.flight != nil || s.processing == "attaching":

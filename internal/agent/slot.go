@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archiver"
@@ -41,6 +42,7 @@ type attachment struct {
 	mountpoint string
 	partial    bool // unmounting began and did not end; guarded by the slot's lock
 	goesOver   bool // another node attaches it next, and archives what is left; likewise
+	tending    atomic.Bool // the engine runs for the copies alone; see tendCopies
 	told       told
 }
 

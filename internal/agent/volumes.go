@@ -93,6 +93,9 @@ func (n *node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error)
 	if err := n.detachUnused(ctx, s); err != nil {
 		return cluster.Record{}, err
 	}
+	if rec, err := n.records.ByID(s.id); err == nil {
+		n.askToYield(ctx, rec)
+	}
 	rec, err := n.records.Remove(ctx, s.id)
 	if err == nil {
 		n.health.clear(s.id)

@@ -175,7 +175,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 		return
 	}
 	n.forgetSource(s)
-	if len(s.remembered().Holders) == 0 {
+	if len(s.remembered().Holders) == 0 && !s.isTended() {
 		if err := n.unmountPatiently(ctx, s); err != nil {
 			n.quiet.warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)
 		}
