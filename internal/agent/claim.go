@@ -82,13 +82,41 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 			continue
 		case errors.Is(err, ballast.ErrNoCopy) && again: // what this node knew of the record was old
 			again = false
+		case n.mayPass(err) && pauseIn(wait, claimPause):
 		default:
 			return rec, w, 0, n.explainNoCopy(rec, err)
 		}
-		if rec, err = n.records.Read(ctx, s.id); err != nil {
+		if read, err := n.records.Read(ctx, s.id); err == nil {
+			rec, w = read, n.wayOf(s, read)
+		} else if !n.mayPass(err) || !pauseIn(wait, claimPause) {
 			return rec, w, 0, err
 		}
-		w = n.wayOf(s, rec)
+	}
+}
+
+// claimPause is how soon a claim is tried again that etcd has not answered.
+const claimPause = 100 * time.Millisecond
+
+// mayPass reports whether a failure is one of etcd's that passes: the node that led it may be
+// the one whose volume is claimed. A node on its own has no other to wait for.
+func (n *node) mayPass(err error) bool {
+	for _, lasting := range []error{ballast.ErrNotFound, ballast.ErrInvalid, ballast.ErrExists, ballast.ErrInUse, ballast.ErrNoCopy, ballast.ErrTooFewCopies} {
+		if errors.Is(err, lasting) {
+			return false
+		}
+	}
+	return len(n.records.Nodes()) > 1
+}
+
+// pauseIn waits for a while and reports whether ctx goes on.
+func pauseIn(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
