@@ -46,7 +46,7 @@ func (r *Records) run(ctx context.Context) error {
 			r.cfg.Log.Info("this node holds etcd no more and asks the others; what it had was set aside")
 		default:
 			if begun != nil {
-				err = errors.Join(err, begun.stop())
+				err = errors.Join(err, begun.stop(ctx))
 			}
 			return err
 		}
@@ -83,7 +83,7 @@ func (r *Records) runMember(ctx context.Context, e *etcd) (err error) {
 	defer func() {
 		r.serve(nil)
 		r.setKeys(nil, whyAway(err))
-		err = errors.Join(err, e.stop())
+		err = errors.Join(err, e.stop(ctx))
 	}()
 	if err := r.awaitMember(ctx, e); err != nil {
 		return r.explainStop(ctx, e, p, err)
@@ -376,7 +376,7 @@ func (r *Records) beginMember(ctx context.Context, p *Peering, members []Member)
 			return e, errSwitch
 		}
 		r.serve(nil)
-		err = errors.Join(err, e.stop())
+		err = errors.Join(err, e.stop(ctx))
 	}
 	switch {
 	case ctx.Err() != nil:

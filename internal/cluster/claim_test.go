@@ -139,6 +139,9 @@ func TestDecideChange(t *testing.T) {
 		{"remove, and too few would be left", attached(nodes("n1", "n2"), atLeast2), replica.Change{Epoch: 4, Remove: "n2"}, nil, ballast.ErrTooFewCopies},
 		{"remove, and enough are left", attached(nodes("n1", "n2", "n3"), atLeast2), replica.Change{Epoch: 4, Remove: "n2"}, nodes("n1", "n3"), nil},
 		{"remove under an old epoch", attached(nodes("n1", "n2"), nil), replica.Change{Epoch: 3, Remove: "n2"}, nil, ballast.ErrInUse},
+		{"decided on an earlier record", attached(nodes("n1"), func(r *Record) { r.Revision = 9 }), replica.Change{Epoch: 4, Revision: 8, Add: "n2"}, nil, ballast.ErrInUse},
+		{"remove what has lost its disk, and too few are left", attached(nodes("n1", "n2"), atLeast2), replica.Change{Epoch: 4, Remove: "n2", Lost: true}, nodes("n1"), nil},
+		{"remove the last, which has lost its disk", attached(nodes("n2"), nil), replica.Change{Epoch: 4, Remove: "n2", Lost: true}, nil, ballast.ErrTooFewCopies},
 		{"nothing", attached(nodes("n1"), nil), replica.Change{Epoch: 4}, nil, ballast.ErrInvalid},
 		{"both", attached(nodes("n1", "n2"), nil), replica.Change{Epoch: 4, Add: "n3", Remove: "n2"}, nil, ballast.ErrInvalid},
 	} {
@@ -200,6 +203,7 @@ func TestRecordWithoutCopies(t *testing.T) {
 	}
 }
 
-func addOf(epoch ballast.Epoch, node ballast.NodeID) replica.Change {
-	return replica.Change{Epoch: epoch, Add: node}
+// addOf is what the leader asks that has read a record.
+func addOf(r Record, node ballast.NodeID) replica.Change {
+	return replica.Change{Epoch: r.Epoch, Revision: r.Revision, Add: node}
 }

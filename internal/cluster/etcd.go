@@ -133,16 +133,16 @@ func (e *etcd) patience() <-chan time.Time {
 	return time.After(startPatience)
 }
 
-// stop ends the member. One that gave up may never end; it is left to the end
-// of the process.
-func (e *etcd) stop() error {
+// stop ends the member, also when ctx has ended. One that gave up may never end; it is
+// left to the end of the process.
+func (e *etcd) stop(ctx context.Context) error {
 	stopped := make(chan error, 1)
 	go func() {
 		err := e.client.Close()
 		if e.handler != nil {
 			e.handler.stop()
 		}
-		e.handOver()
+		e.handOver(context.WithoutCancel(ctx))
 		e.server.HardStop()
 		stopped <- err
 	}()
@@ -159,15 +159,15 @@ func (e *etcd) stop() error {
 
 // handOver lets another member lead, so that the others need not find out that this one
 // is gone. etcd's own way waits for longer than it takes to find out.
-func (e *etcd) handOver() {
+func (e *etcd) handOver(ctx context.Context) {
 	own := e.server.MemberID()
 	for _, m := range e.server.Cluster().Members() {
 		if e.server.Leader() != own {
 			return
 		}
 		if m.ID != own && !m.IsLearner {
-			ctx, cancel := context.WithTimeout(context.Background(), handOverPatience)
-			_ = e.server.MoveLeader(ctx, uint64(own), uint64(m.ID)) // the next may do it, or an election
+			wait, cancel := context.WithTimeout(ctx, handOverPatience)
+			_ = e.server.MoveLeader(wait, uint64(own), uint64(m.ID)) // the next may do it, or an election
 			cancel()
 		}
 	}

@@ -439,14 +439,14 @@ func (r *ring) replicated(name string) Record {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	held, err := n1.Claim(r.t.Context(), made.ID, ClaimRequest{})
+	if _, err := n1.Claim(r.t.Context(), made.ID, ClaimRequest{}); err != nil {
+		r.t.Fatal(err)
+	}
+	held, err := n1.SetCopies(r.t.Context(), made.ID, CopiesChange{Add: "n2"})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := n1.SetCopies(r.t.Context(), made.ID, CopiesChange{Add: "n2"}); err != nil {
-		r.t.Fatal(err)
-	}
-	if held, err = n1.ChangeInSync(r.t.Context(), made.ID, addOf(held.Epoch, "n2")); err != nil {
+	if held, err = n1.ChangeInSync(r.t.Context(), made.ID, addOf(held, "n2")); err != nil {
 		r.t.Fatal(err)
 	}
 	return held
@@ -493,7 +493,7 @@ func TestHolderIsCutOff(t *testing.T) {
 	if now, err := n1.Read(t.Context(), held.ID); err != nil || now.Primary != "n2" {
 		t.Errorf("n1 reads %+v, %v; want to learn of n2", now, err)
 	}
-	if _, err := n1.ChangeInSync(t.Context(), held.ID, addOf(held.Epoch, "n2")); !errors.Is(err, ballast.ErrInUse) {
+	if _, err := n1.ChangeInSync(t.Context(), held.ID, addOf(held, "n2")); !errors.Is(err, ballast.ErrInUse) {
 		t.Errorf("n1 leads on: %v; want it refused", err)
 	}
 }

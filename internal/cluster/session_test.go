@@ -322,14 +322,14 @@ func TestStaleObserverCannotClaim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		held, err := holder.Claim(t.Context(), made.ID, ClaimRequest{})
+		if _, err := holder.Claim(t.Context(), made.ID, ClaimRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		held, err := holder.SetCopies(t.Context(), made.ID, CopiesChange{Add: "n2"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := holder.SetCopies(t.Context(), made.ID, CopiesChange{Add: "n2"}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := holder.ChangeInSync(t.Context(), made.ID, addOf(held.Epoch, "n2")); err != nil {
+		if held, err = holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2")); err != nil {
 			t.Fatal(err)
 		}
 		beat := func(n uint64) {
@@ -363,7 +363,7 @@ func TestStaleObserverCannotClaim(t *testing.T) {
 		if err != nil || got.Primary != "n2" || got.Epoch != held.Epoch+1 || !slices.Equal(got.InSync, nodes("n2")) {
 			t.Errorf("claim after a lease: %+v, %v; want n2 alone to count", got, err)
 		}
-		if _, err := holder.ChangeInSync(t.Context(), made.ID, addOf(held.Epoch, "n2")); !errors.Is(err, ballast.ErrInUse) {
+		if _, err := holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2")); !errors.Is(err, ballast.ErrInUse) {
 			t.Errorf("the old leader changes the set: %v; want it refused", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
