@@ -3,11 +3,8 @@ package volume
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"path"
 	"slices"
@@ -30,17 +27,6 @@ const (
 
 	holeUnit = 16 * blockSize // zeros of this length become a hole
 )
-
-// stagedPoint is staging/point.json: what the chunks beside it are of.
-type stagedPoint struct {
-	Format  int           `json:"format"`
-	Salt    uint64        `json:"salt,string"`      // keys the index
-	Direct  bool          `json:"direct,omitempty"` // the chunks are in the image
-	LSN     ballast.LSN   `json:"lsn"`
-	Epoch   ballast.Epoch `json:"epoch"`
-	Size    int64         `json:"size"`
-	Lineage Lineage       `json:"lineage,omitempty"`
-}
 
 // staged are the files of a staging: the chunks, and an index of those that are
 // durable. Its methods are not safe for concurrent use.
@@ -216,48 +202,6 @@ func loadStaged(fsys vfs.FS, dir string) (_ *staged, err error) {
 	return s, s.loadIndex(fsys, path.Join(folder, indexName))
 }
 
-// loadIndex reads the index up to its end, or to where it is torn.
-func (s *staged) loadIndex(fsys vfs.FS, name string) error {
-	limit := int64(stagedEntry) * (4*int64(len(s.table)) + settleStaged)
-	b, err := vfs.ReadFile(fsys, name, limit)
-	if err != nil {
-		return err
-	}
-	for ; len(b) >= stagedEntry; b = b[stagedEntry:] {
-		chunk, entry, ok := s.decode(b[:stagedEntry])
-		if !ok {
-			break
-		}
-		s.table[chunk] = entry
-		s.end += stagedEntry
-	}
-	return nil
-}
-
-func (s *staged) decode(b []byte) (chunk int, entry uint64, ok bool) {
-	at := binary.LittleEndian.Uint64(b[8:])
-	ok = binary.LittleEndian.Uint32(b) == stagedSum(s.point.Salt, b) && at < uint64(len(s.table))
-	return int(at), binary.LittleEndian.Uint64(b[16:]), ok //nolint:gosec // used only when it is in the table
-}
-
-func stagedSum(salt uint64, entry []byte) uint32 {
-	var key [8]byte
-	binary.LittleEndian.PutUint64(key[:], salt)
-	return crc32.Update(crc32.Checksum(key[:], castagnoli), castagnoli, entry[8:stagedEntry])
-}
-
-// entries encodes what the table has of some chunks.
-func (s *staged) entries(chunks func(yield func(int))) (b []byte) {
-	chunks(func(chunk int) {
-		var e [stagedEntry]byte
-		binary.LittleEndian.PutUint64(e[8:], uint64(chunk))
-		binary.LittleEndian.PutUint64(e[16:], s.table[chunk])
-		binary.LittleEndian.PutUint32(e[:], stagedSum(s.point.Salt, e[:]))
-		b = append(b, e[:]...)
-	})
-	return b
-}
-
 // write puts a chunk in its place. It counts once settle has returned.
 func (s *staged) write(chunk int, lsn ballast.LSN, data []byte, zero bool) (err error) {
 	off := int64(chunk) * ballast.ChunkSize
@@ -309,23 +253,6 @@ func (s *staged) settle(chunks []int) error {
 	return s.note(chunks)
 }
 
-// note makes the index say what the table has of chunks.
-func (s *staged) note(chunks []int) error {
-	b := s.entries(func(yield func(int)) {
-		for _, chunk := range chunks {
-			yield(chunk)
-		}
-	})
-	if _, err := s.index.WriteAt(b, s.end); err != nil {
-		return fmt.Errorf("write index of staged chunks: %w", err)
-	}
-	if err := s.index.Sync(); err != nil {
-		return fmt.Errorf("sync index of staged chunks: %w", err)
-	}
-	s.end += int64(len(b))
-	return nil
-}
-
 func (s *staged) close() (err error) {
 	for _, f := range []vfs.File{s.index, s.into} {
 		if f != nil {
@@ -353,54 +280,6 @@ func removeStaging(fsys vfs.FS, dir string) error {
 		}
 	}
 	return err
-}
-
-// pointEnvelope is the file: the point's bytes and their checksum.
-type pointEnvelope struct {
-	CRC32C string          `json:"crc32c"`
-	Point  json.RawMessage `json:"point"`
-}
-
-func (p stagedPoint) store(fsys vfs.FS, dir string) error {
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(pointEnvelope{sum(body), body})
-	if err != nil {
-		return err
-	}
-	return vfs.ReplaceFile(fsys, path.Join(dir, stagingDir, pointName), append(b, '\n'))
-}
-
-func loadPoint(fsys vfs.FS, dir string) (p stagedPoint, err error) {
-	name := path.Join(dir, stagingDir, pointName)
-	b, err := vfs.ReadFile(fsys, name, descriptorMax)
-	if err != nil {
-		return p, err
-	}
-	if p, err = decodePoint(b); err != nil {
-		return p, &CorruptError{File: name, Reason: err.Error()}
-	}
-	return p, nil
-}
-
-// decodePoint refuses what store would not write.
-func decodePoint(b []byte) (p stagedPoint, err error) {
-	var e pointEnvelope
-	if err := strict(b, &e); err != nil {
-		return p, err
-	}
-	if e.CRC32C != sum(e.Point) {
-		return p, errors.New("checksum does not match")
-	}
-	if err := strict(e.Point, &p); err != nil {
-		return p, err
-	}
-	if p.Format < 2 || p.Format > FormatVersion {
-		return p, fmt.Errorf("format version %d", p.Format)
-	}
-	return p, StagePoint{LSN: p.LSN, Epoch: p.Epoch, Size: p.Size, Lineage: p.Lineage}.validate()
 }
 
 func isZeroUnit(p []byte) bool { return bytes.Equal(p[:holeUnit], zeroChunk[:holeUnit]) }
