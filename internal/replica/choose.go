@@ -26,6 +26,9 @@ func Choose(candidates []Candidate) int {
 }
 
 func newer(a, b State) bool {
+	if seeded(chooseLongest) {
+		return a.Last > b.Last
+	}
 	return cmp.Or(cmp.Compare(lastEpoch(a), lastEpoch(b)), cmp.Compare(a.Last, b.Last)) > 0
 }
 

@@ -41,6 +41,7 @@ func (r Refusal) String() string {
 // welcome is answered only after its epoch was stored, durably.
 func Greet(stored ballast.Epoch, record Members, h Hello) Refusal {
 	switch {
+	case seeded(followLowerEpoch):
 	case h.Epoch < stored || h.Epoch < record.Epoch:
 		return Stale
 	case h.Epoch > record.Epoch:
@@ -53,4 +54,4 @@ func Greet(stored ballast.Epoch, record Members, h Hello) Refusal {
 
 // Takes is the follower's rule for what comes in a stream that was welcome: another may have
 // been since.
-func Takes(stored, stream ballast.Epoch) bool { return stream >= stored }
+func Takes(stored, stream ballast.Epoch) bool { return stream >= stored || seeded(followLowerEpoch) }

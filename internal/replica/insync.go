@@ -38,7 +38,15 @@ func (l *Leader) due(p *peer) (lsn ballast.LSN) {
 
 // bar is what a copy must have to be added: all that may have been acknowledged, which
 // at first is all that the log held when it was opened (R3).
-func (l *Leader) bar() ballast.LSN { return max(l.committed, l.opened) }
+func (l *Leader) bar() ballast.LSN {
+	switch {
+	case seeded(addEarly):
+		return l.near
+	case seeded(addBehindOpening):
+		return l.committed
+	}
+	return max(l.committed, l.opened)
+}
 
 // join begins to require copies that have nearly all that is committed, so that
 // they can get to have all of it: while writers flush without them, they never would.
@@ -124,7 +132,10 @@ func (l *Leader) mustGo(p *peer, now time.Duration) bool {
 // files does not have every acknowledged write, whatever min_copies says: it must be
 // taken out before it is filled, or it would be taken for whole at the point that it is filled to.
 func (l *Leader) leastWithout(p *peer) int {
-	if p.lost() {
+	switch {
+	case seeded(removeLast):
+		return 0
+	case p.lost() || seeded(removeBelowMinCopies):
 		return 1
 	}
 	return max(1, l.members.MinCopies)
@@ -134,7 +145,7 @@ func (l *Leader) leastWithout(p *peer) int {
 // known not to count. Until then it would be whole, and in sync, and behind.
 func (l *Leader) MayFill(node ballast.NodeID) bool {
 	p := l.peer(node)
-	return p != nil && !p.inSync && l.change.asked.Add != node
+	return p != nil && !p.inSync && l.change.asked.Add != node || seeded(fillInSync)
 }
 
 func (l *Leader) anotherConnected(than *peer) bool {

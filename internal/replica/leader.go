@@ -82,7 +82,9 @@ func NewLeader(cfg LeaderConfig, m Members, at Position) *Leader {
 		cfg.Patience = defaultPatience
 	}
 	l := &Leader{cfg: cfg, opened: at.Last, last: at.Last, durable: at.Last, committed: min(cfg.Committed, at.Last), complete: !cfg.Hollow}
-	l.near, l.nearNext = at.Last, at.Last
+	if l.near, l.nearNext = at.Last, at.Last; seeded(addBehindOpening) {
+		l.near, l.nearNext = 0, 0
+	}
 	l.members = Members{Revision: -1}
 	l.adopt(m)
 	return l
@@ -164,7 +166,7 @@ func (l *Leader) adopt(m Members) {
 		l.fence(m.Epoch, "another attach of the volume came after this one")
 		return
 	}
-	if m.Revision > l.change.asked.Revision {
+	if m.Revision > l.change.asked.Revision || seeded(readingEndsDoubt) {
 		// Whatever was asked over an earlier revision was done by now, and is in m, or
 		// never will be. To have read the record is not enough to know that (R2).
 		l.change = change{retryAt: l.change.retryAt}
@@ -213,16 +215,25 @@ func (l *Leader) peer(node ballast.NodeID) *peer {
 
 // required reports whether nothing is committed without p (R1, R2).
 func (l *Leader) required(p *peer) bool {
+	if seeded(requireOnceRecorded) || seeded(forgetOnceAsked) && l.change.asked.Remove == p.node {
+		return p.inSync && seeded(requireOnceRecorded)
+	}
 	return p.inSync || p.joining || l.change.asked.Add == p.node
 }
 
 // commit moves what is committed to what every required copy has (R1).
 func (l *Leader) commit() {
 	lsn := l.durable
+	if seeded(ignoreOwnDisk) {
+		lsn = l.last
+	}
 	for i := range l.peers {
 		if p := &l.peers[i]; l.required(p) {
 			lsn = min(lsn, p.durable)
 		}
+	}
+	if seeded(oneIsEnough) {
+		lsn = l.durable
 	}
 	if lsn <= l.committed || len(l.members.InSync) < l.members.MinCopies {
 		return
@@ -232,6 +243,9 @@ func (l *Leader) commit() {
 }
 
 func (l *Leader) fence(epoch ballast.Epoch, reason string) {
+	if seeded(commitWhenFenced) {
+		return
+	}
 	l.fenced, l.fencedBy = true, Fenced{epoch, reason}
 }
 

@@ -123,6 +123,23 @@ func TestEnoughCopiesStayInSync(t *testing.T) {
 	}
 }
 
+// A copy that lost its files is taken out, whatever min_copies says, and filled only then.
+func TestLostCopyIsRemovedBeforeItIsFilled(t *testing.T) {
+	m := membersOf(5, "n1", "n2")
+	m.MinCopies = 2
+	l := newTestLeader(m)
+	got := l.Step(0, Connected{Node: "n2", Stream: 1})
+	if want := (Change{Epoch: 2, Revision: 5, Remove: "n2", Lost: true, Reason: "n2 has lost its copy"}); !hasEffect(got, Ask{want}) {
+		t.Errorf("effects = %v; want Ask %v", got, want)
+	}
+	if l.MayFill("n2") {
+		t.Error("it may be filled while it counts")
+	}
+	if l.Step(0, MembersRead{membersOf(6, "n1")}); !l.MayFill("n2") {
+		t.Error("it may not be filled when it does not count")
+	}
+}
+
 func TestFencedLeaderCommitsNothing(t *testing.T) {
 	l := newTestLeader(membersOf(5, "n1"))
 	later := membersOf(6, "n2")

@@ -28,7 +28,7 @@ type Meeting struct {
 	FromLog bool
 	Cut     ballast.LSN // from the log: the last record that both have
 	Full    bool        // every chunk; else those that changed, on either side, since Since
-	Since   ballast.LSN
+	Since   ballast.LSN // never behind what the copy has folded; the point that they are of is not before it
 }
 
 // Meet decides how a copy gets to have what its leader has. A copy that has folded what
@@ -40,13 +40,23 @@ func Meet(leader Position, follower State) Meeting {
 	}
 	common, known := leader.Lineage.Common(leader.Last, follower.Lineage, follower.Last)
 	switch {
+	case seeded(meetByNumberAlone):
+		common = min(leader.Last, follower.Last)
+	case seeded(cutOneLess):
+		common = min(common+1, leader.Last, follower.Last)
+	}
+	switch {
 	case !known:
 		return Meeting{Full: true}
-	case common >= follower.Applied && common+1 >= leader.Oldest:
+	case (common >= follower.Applied || seeded(cutWhatIsFolded)) && common+1 >= leader.Oldest:
 		return Meeting{FromLog: true, Cut: common}
 	}
 	// Its image is what chunks are laid over: what it has beyond that in its log does not count.
-	return Meeting{Since: min(common, follower.Applied)}
+	since := min(common, follower.Applied)
+	if seeded(skipChunks) {
+		since = max(since, min(common, leader.Oldest-1))
+	}
+	return Meeting{Since: since}
 }
 
 // Counts returns up to which LSN the chunks of a filling that broke off still count: one
@@ -54,7 +64,10 @@ func Meet(leader Position, follower State) Meeting {
 // behind this. staged and last are the lineage and the LSN that they were staged for.
 func Counts(leader Position, staged volume.Lineage, last ballast.LSN) ballast.LSN {
 	lsn, known := leader.Lineage.Common(leader.Last, staged, last)
-	if !known {
+	switch {
+	case seeded(keepOldChunks):
+		return last
+	case !known:
 		return 0
 	}
 	return lsn

@@ -1,54 +1,97 @@
-// Package seeded proves the harness: it builds the tests of the engine's heart
-// with mistakes in the code that others made in theirs, and wants every one of
+// Package seeded proves the harness: it builds the tests of the parts that data can be
+// lost by with mistakes in the code that others made in theirs, and wants every one of
 // them found.
 package seeded
 
 import (
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"testing"
 )
 
-// TestSeededBugsAreFound runs the crash and error tests once for every bug that
-// bugs.go names, and once without any.
+// part is code with bugs that can be asked for, and the tests that must find them.
+type part struct {
+	name  string
+	bugs  string // the file that names them
+	least int    // so many there are at least
+	tests []suite
+}
+
+// suite is some tests of a package.
+type suite struct {
+	dir string
+	run string
+}
+
+var (
+	simulation = suite{"../../internal/replica/sim", "TestSimulation"}
+	parts      = []part{
+		{"volume", "../../internal/volume/bugs.go", 6, []suite{{"../../internal/volume", "TestPowerCut|TestFail|TestSnapshot|TestRebuild|TestStage|TestFollow|TestFold"}}},
+		{"replica", "../../internal/replica/bugs.go", 18, []suite{{"../../internal/replica", "."}, simulation}},
+		{"sim", "../../internal/replica/sim/bugs_test.go", 10, []suite{simulation}},
+	}
+)
+
+// TestSeededBugsAreFound runs the tests of each part once for every bug that it names,
+// and once without any.
 func TestSeededBugsAreFound(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "volume.test")
-	build := exec.Command("go", "test", "-c", "-tags", "seededbugs", "-o", binary, "../../internal/volume")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	if out, err := runWith(t, binary, ""); err != nil {
-		t.Fatalf("without a bug the tests fail: %v\n%s", err, out)
-	}
-	for _, bug := range bugs(t) {
-		t.Run(bug, func(t *testing.T) {
-			if _, err := runWith(t, binary, bug); err == nil {
-				t.Errorf("no test found the bug %q", bug)
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			var binaries []string
+			for _, s := range p.tests {
+				binaries = append(binaries, build(t, s))
+			}
+			for i, s := range p.tests {
+				if out, err := runWith(t, binaries[i], s, ""); err != nil {
+					t.Fatalf("without a bug the tests fail: %v\n%s", err, out)
+				}
+			}
+			for _, bug := range bugs(t, p) {
+				t.Run(bug, func(t *testing.T) {
+					for i, s := range p.tests {
+						if _, err := runWith(t, binaries[i], s, bug); err != nil {
+							return
+						}
+					}
+					t.Errorf("no test found the bug %q", bug)
+				})
 			}
 		})
 	}
 }
 
-func runWith(t *testing.T, binary, bug string) ([]byte, error) {
-	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.timeout", "400s", "-test.failfast", "-test.run", "TestPowerCut|TestFail|TestSnapshot|TestRebuild|TestStage|TestFollow|TestFold")
-	cmd.Dir = "../../internal/volume"
+func build(t *testing.T, s suite) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), path.Base(s.dir)+".test")
+	build := exec.Command("go", "test", "-c", "-tags", "seededbugs", "-o", binary, s.dir)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
+}
+
+func runWith(t *testing.T, binary string, s suite, bug string) ([]byte, error) {
+	cmd := exec.CommandContext(t.Context(), binary, "-test.short", "-test.timeout", "400s", "-test.failfast", "-test.run", s.run)
+	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "BALLAST_SEEDED_BUG="+bug)
 	return cmd.CombinedOutput()
 }
 
 // bugs reads their names from the code, so that none can be forgotten here.
-func bugs(t *testing.T) (names []string) {
-	code, err := os.ReadFile("../../internal/volume/bugs.go")
+func bugs(t *testing.T, p part) (names []string) {
+	t.Helper()
+	code, err := os.ReadFile(p.bugs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range regexp.MustCompile(`bug = "([a-z-]+)"`).FindAllSubmatch(code, -1) {
 		names = append(names, string(m[1]))
 	}
-	if len(names) < 6 {
-		t.Fatalf("found %d bugs in bugs.go; want at least 6", len(names))
+	if len(names) < p.least {
+		t.Fatalf("found %d bugs in %s; want at least %d", len(names), p.bugs, p.least)
 	}
 	return names
 }

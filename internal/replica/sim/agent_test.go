@@ -91,19 +91,15 @@ func (n *node) renewLoop(life int) {
 
 func (n *node) renew() {
 	sent, number := n.clock(), n.session
-	var rec record
 	n.w.etcd.ask(n, n.w.lease/2, func() {
 		if number == 0 {
 			number = n.w.etcd.sessions[n.index].number + 1
 		}
 		n.w.etcd.renew(n.index, number)
-		rec = n.w.etcd.record
 	}, func(answered bool) {
-		if !answered {
-			return
+		if answered {
+			n.renewed(sent, number)
 		}
-		n.learn(rec)
-		n.renewed(sent, number)
 	})
 }
 
@@ -129,6 +125,16 @@ func (n *node) renewed(sent time.Duration, number uint64) {
 			n.confirm()
 		}
 	}
+}
+
+// look reads the record: what a watch would tell.
+func (n *node) look() {
+	var rec record
+	n.w.etcd.ask(n, n.w.lease/2, func() { rec = n.w.etcd.record }, func(answered bool) {
+		if answered {
+			n.learn(rec)
+		}
+	})
 }
 
 // confirm asks a quorum whether the epoch is still this node's, in this session.
@@ -220,6 +226,9 @@ func (n *node) tendLoop(life int) {
 func (n *node) tend() {
 	if n.engine != nil && n.engine.dead {
 		n.engine = nil
+	}
+	if n.w.oneIn(8) {
+		n.look()
 	}
 	switch wanted := n.w.desired == n.index; {
 	case wanted && n.engine == nil && !n.attaching:

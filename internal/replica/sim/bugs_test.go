@@ -11,11 +11,9 @@ const (
 	answerAfterLease    bug = "answer-after-lease"    // the gate does not look at the lease
 	keepLapsedSession   bug = "keep-lapsed-session"   // a session that had run out goes on
 	claimWithoutSession bug = "claim-without-session" // a claim does not look at the holder's session
-	greetAnyEpoch       bug = "greet-any-epoch"       // a follower takes what a fenced writer sends
-	answerBeforeStored  bug = "answer-before-stored"  // a follower answers, then stores the epoch
+	answerBeforeStored  bug = "answer-before-stored"  // a follower answers, and the epoch is not on its disk
 	cutTooLittle        bug = "cut-too-little"        // a follower keeps a tail that its leader lacks
 	foldBeyondCommitted bug = "fold-beyond-committed" // a follower folds all that it has
 	stageInPlace        bug = "stage-in-place"        // chunks go straight into the image
-	fillWhatCounts      bug = "fill-what-counts"      // a copy that lost its disk is filled while it is in sync
 	hollowAtLogEnd      bug = "hollow-at-log-end"     // a hollow copy begins behind records that its chunks lack
 )

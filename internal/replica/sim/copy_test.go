@@ -188,14 +188,10 @@ func (f *files) view() content {
 	return view
 }
 
-// merge makes what was staged the copy.
+// merge makes what was staged the copy: chunks over the image, and nothing of the log.
 func (f *files) merge() {
 	s := f.staging
 	f.staging = nil
-	if !s.full {
-		f.cut(max(s.since, f.applied))
-		f.image = f.view()
-	}
 	for c := range chunks {
 		if s.have&(1<<c) != 0 {
 			f.image[c] = s.chunk[c]

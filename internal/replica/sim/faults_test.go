@@ -26,6 +26,9 @@ func (w *world) fault() {
 	if w.oneIn(3) {
 		long = w.between(0, w.patience)
 	}
+	if w.forced && w.oneIn(12) {
+		w.blackout()
+	}
 	switch w.rng.IntN(20) {
 	case 0, 1:
 		w.cutLink(n.index, w.rng.IntN(len(w.nodes)), long, w.oneIn(2))
@@ -88,6 +91,14 @@ func (w *world) fault() {
 func (w *world) move() {
 	w.desired = w.rng.IntN(len(w.nodes))
 	w.say("all", "the volume is wanted on %s", nodeNames[w.desired])
+}
+
+// blackout takes down every node whose copy counts, for long.
+func (w *world) blackout() {
+	for _, name := range w.etcd.record.InSync {
+		w.nodes[slices.Index(nodeNames[:], name)].powerCut(w.between(2*w.lease, 6*w.lease))
+	}
+	w.move()
 }
 
 // moveFrom perhaps wants the volume elsewhere, because its node is in trouble.
@@ -193,7 +204,7 @@ func (n *node) loseDisk() {
 // mayForce reports whether the operator has a node go on without what was acknowledged:
 // no copy that has it is up, and this is the newest that is.
 func (w *world) mayForce(n *node, r record, c cluster.ClaimRequest) bool {
-	if !w.forced || w.calm || !n.disk.exists || !n.disk.complete || r.Epoch == 0 || !w.oneIn(10) {
+	if !w.forced || w.calm || !n.disk.exists || !n.disk.complete || r.Epoch == 0 || !w.oneIn(2) {
 		return false
 	}
 	if r.Primary != "" && !slices.Contains(c.Over, r.Primary) {

@@ -42,7 +42,6 @@ func (n *node) hello(c *conn, l *link, h replica.Hello) {
 		c.send(1, func() { l.refused(c, r, reason, epoch) })
 	}
 	switch r := replica.Greet(n.disk.epoch, membersOf(n.seen, 0), h); {
-	case broken(greetAnyEpoch):
 	case r == replica.NotKnown:
 		n.confirm()
 		refuse(r, replica.Lost)
@@ -77,13 +76,12 @@ func (n *node) store(epoch ballast.Epoch, then func()) {
 		n.agent.after(n.diskTime(), then)
 		return
 	}
-	n.agent.after(200*ms, func() { n.disk.epoch = max(n.disk.epoch, epoch) })
-	then()
+	then() // and the next agent does not know of it
 }
 
 // takes reports whether what comes in a stream still counts.
 func (f *follower) takes(c *conn) bool {
-	if f.conn != c || !replica.Takes(f.node.disk.epoch, f.epoch) && !broken(greetAnyEpoch) {
+	if f.conn != c || !replica.Takes(f.node.disk.epoch, f.epoch) {
 		return false
 	}
 	return true

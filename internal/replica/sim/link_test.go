@@ -177,13 +177,13 @@ func (l *link) fill() {
 	e, d := l.engine, l.engine.disk
 	m := replica.Meet(d.position(), l.theirs)
 	at := max(min(e.leader.Committed(), d.last()), d.applied)
-	if !d.complete || at < m.Since || !e.leader.MayFill(l.peer.name) && !broken(fillWhatCounts) {
+	if !d.complete || at < m.Since || !e.leader.MayFill(l.peer.name) {
 		return
 	}
 	h := e.w.history
 	to := d.id(at)
 	s := staging{to: to, line: d.lineage, since: m.Since, full: m.Full}
-	theirs := l.peer.disk.view() // its table of chunks comes with its greeting
+	theirs := l.peer.disk.image // its table of chunks comes with its greeting
 	c := l.conn
 	var send []int
 	kept := keptChunks(e, l.kept)

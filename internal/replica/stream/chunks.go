@@ -12,6 +12,10 @@ import (
 	"github.com/ballast-io/ballast/internal/volume"
 )
 
+// errCounts says that a copy cannot be filled yet. The leader has asked for it to be
+// removed from the in-sync set; the next attempt finds it so.
+var errCounts = errors.New("the copy counts as in sync and is not whole: it is removed from the in-sync set before it is filled")
+
 // stage brings the copy to a point of this volume by chunks, and returns where it stands
 // then (R6).
 func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.State) (replica.State, error) {
@@ -20,7 +24,11 @@ func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.St
 	p.progress = 0
 	p.setState(Staging, nil)
 	h.step(replica.Connected{Node: p.node, Stream: s.attempt}) // it is there, and lacks chunks
+	may := h.leader.MayFill(p.node)
 	h.mu.Unlock()
+	if !may {
+		return replica.State{}, errCounts
+	}
 	// What it has not folded yet, it loses on the way: chunks come since what its image has.
 	since := min(m.Since, state.Applied)
 	apart, err := s.compare(since)

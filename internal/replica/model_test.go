@@ -1,0 +1,505 @@
+package replica
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/volume"
+)
+
+// The model: three nodes, every order in which anything can happen, up to bounds. What the
+// leader commits and asks for, what ends its doubts, what a follower takes and cuts, is decided by
+// the code of this package. A lease is a bit that can go at any time, and comes back only
+// when the record still says so; claims of others need it gone.
+
+const modelNodes = 3
+
+// modelBounds are what the model goes up to.
+type modelBounds struct {
+	lsn, epoch, revision, crashes uint8
+}
+
+// modelNode is a node: its copy, its lease and, if it leads, what it knows as the leader.
+type modelNode struct {
+	log           [3]uint8 // the epoch of each record
+	last, durable uint8
+	stored        uint8 // epoch
+	follows       uint8 // epoch; 0: nobody
+	leads         uint8 // epoch; 0: not
+	lapsed        bool
+
+	view, revision         uint8 // in sync, as a set, and of which revision
+	add, remove, over      uint8 // asked for: node+1, and over which revision
+	connected              uint8
+	known                  [modelNodes]uint8
+	opened, committed, ack uint8
+}
+
+// modelSwap is a compare-and-swap on its way.
+type modelSwap struct{ epoch, add, remove, over uint8 }
+
+// modelState is everything.
+type modelState struct {
+	nodes                            [modelNodes]modelNode
+	epoch, primary, inSync, revision uint8 // the record; primary is a node+1
+	swaps                            [modelNodes]modelSwap
+	acked, ackedRecord, ackedBy      uint8 // the LSN, its record's epoch, and the epoch that said so last
+	crashes                          uint8
+}
+
+var modelNames = [modelNodes]ballast.NodeID{"n1", "n2", "n3"}
+
+// TestModel visits every state that can be reached, and asks in each of them for R1, R2,
+// R3, R8, G1 and G3.
+func TestModel(t *testing.T) {
+	bounds := modelBounds{lsn: 2, epoch: 3, revision: 4, crashes: 1}
+	if testing.Short() || raceEnabled {
+		bounds = modelBounds{lsn: 1, epoch: 3, revision: 4, crashes: 1}
+	}
+	m := explore(bounds)
+	t.Logf("%d states, %d steps between them, up to %d steps from the first (%+v)", m.states, m.steps, m.depth, bounds)
+	if m.wrong != "" {
+		t.Fatalf("%s:\n%s", m.wrong, strings.Join(m.story, "\n"))
+	}
+	if m.acks == 0 || m.claims == 0 || m.changes == 0 {
+		t.Errorf("acknowledged %d, claimed %d, changed %d; want some of each", m.acks, m.claims, m.changes)
+	}
+}
+
+// model is a search through all states, the nearest first.
+type model struct {
+	modelBounds
+	seen                  map[uint64]struct{}
+	from                  []modelStep
+	states, steps, depth  int
+	acks, claims, changes int
+	at                    int // which state is looked at
+	next                  []modelAt
+	wrong                 string
+	story                 []string
+}
+
+// modelStep is how a state was reached first.
+type modelStep struct {
+	parent int32
+	what   modelAction
+	who    uint8
+	whom   uint8
+}
+
+type modelAt struct {
+	modelState
+	index int
+}
+
+var modelSeed = maphash.MakeSeed()
+
+func explore(b modelBounds) *model {
+	m := &model{modelBounds: b, seen: map[uint64]struct{}{}, from: []modelStep{{parent: -1}}}
+	first := modelState{inSync: 0b011, revision: 1}
+	m.seen[first.key()] = struct{}{}
+	for level := []modelAt{{first, 0}}; len(level) > 0 && m.wrong == ""; m.depth++ {
+		m.next = nil
+		for _, s := range level {
+			if m.at = s.index; m.wrong == "" {
+				m.visit(s.modelState)
+			}
+		}
+		level = m.next
+	}
+	m.states = len(m.from)
+	return m
+}
+
+// to notes a state that follows from the present one.
+func (m *model) to(what modelAction, who, whom int, s modelState) {
+	m.steps++
+	key := s.key()
+	if _, ok := m.seen[key]; ok || m.wrong != "" {
+		return
+	}
+	m.seen[key] = struct{}{}
+	m.from = append(m.from, modelStep{int32(m.at), what, uint8(who), uint8(whom)})
+	m.next = append(m.next, modelAt{s, len(m.from) - 1})
+}
+
+// fail notes what is wrong, and how it came to be.
+func (m *model) fail(format string, args ...any) {
+	if m.wrong != "" {
+		return
+	}
+	m.wrong = fmt.Sprintf(format, args...)
+	for i := m.at; i > 0; i = int(m.from[i].parent) {
+		step := m.from[i]
+		m.story = append(m.story, fmt.Sprintf("%s %s %s", modelNames[step.who], step.what, modelNames[step.whom]))
+	}
+	slices.Reverse(m.story)
+}
+
+type modelAction string
+
+// key is one number for a state and for the one in which n1 and n2 are exchanged: at the
+// beginning they are alike, so what is possible for the one is for the other.
+func (s *modelState) key() uint64 {
+	o := *s
+	o.nodes[0], o.nodes[1] = s.nodes[1], s.nodes[0]
+	o.swaps[0], o.swaps[1] = s.swaps[1], s.swaps[0]
+	o.primary, o.inSync = otherNode(s.primary), otherSet(s.inSync)
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		n.view, n.connected = otherSet(n.view), otherSet(n.connected)
+		n.add, n.remove = otherNode(n.add), otherNode(n.remove)
+		n.known[0], n.known[1] = n.known[1], n.known[0]
+		w := &o.swaps[i]
+		w.add, w.remove = otherNode(w.add), otherNode(w.remove)
+	}
+	return min(maphash.Comparable(modelSeed, *s), maphash.Comparable(modelSeed, o))
+}
+
+func otherNode(n uint8) uint8 {
+	if n == 1 || n == 2 {
+		return 3 - n
+	}
+	return n
+}
+
+func otherSet(s uint8) uint8 { return s&^3 | s&1<<1 | s>>1&1 }
+
+// visit takes every step that is possible in a state.
+func (m *model) visit(s modelState) {
+	for i := range modelNodes {
+		m.visitNode(s, i)
+		if s.nodes[i].leads == 0 {
+			continue
+		}
+		m.visitLeader(s, i)
+		for j := range modelNodes {
+			if j != i {
+				m.visitPair(s, i, j)
+			}
+		}
+	}
+}
+
+// visitNode: power, leases, claims, swaps that arrive or are lost.
+func (m *model) visitNode(s modelState, i int) {
+	n := &s.nodes[i]
+	if s.crashes < m.crashes && (n.leads != 0 || n.follows != 0 || n.last > n.durable) {
+		m.to("loses power, as well as", i, i, s.powerCut(i))
+	}
+	if counts := s.inSync&(1<<i) != 0 || n.leads != 0 || s.primary == uint8(i+1); !n.lapsed && counts {
+		next := s
+		next.nodes[i].lapsed = true
+		m.to("has no lease any more", i, i, next)
+	} else if n.lapsed && (n.leads == 0 || n.leads == s.epoch) {
+		next := s
+		next.nodes[i].lapsed = false
+		m.to("has a lease again", i, i, next)
+	}
+	if n.leads == 0 && s.epoch < m.epoch && s.revision < m.revision {
+		m.claim(s, i)
+	}
+	if n.leads == s.epoch && s.primary == uint8(i+1) && s.revision < m.revision {
+		next := s
+		next.primary, next.revision = 0, s.revision+1
+		next.nodes[i].resign()
+		m.to("releases", i, i, next)
+	}
+	if w := s.swaps[i]; w != (modelSwap{}) {
+		next := s
+		next.swaps[i] = modelSwap{}
+		m.to("loses a swap of", i, i, next)
+		if w.epoch == s.epoch && w.over == s.revision && s.primary != 0 && s.revision < m.revision {
+			m.changes++
+			next.revision++
+			if w.add != 0 {
+				next.inSync |= 1 << (w.add - 1)
+			} else {
+				next.inSync &^= 1 << (w.remove - 1)
+			}
+			m.checkInSync(next)
+			m.to("swaps the record for", i, i, next)
+		}
+	}
+}
+
+func (s modelState) powerCut(i int) modelState {
+	n := &s.nodes[i]
+	s.crashes++
+	for n.last > n.durable {
+		n.last--
+		n.log[n.last] = 0
+	}
+	n.follows, n.lapsed = 0, true
+	n.resign()
+	return s
+}
+
+// resign forgets all that a leader knows.
+func (n *modelNode) resign() {
+	*n = modelNode{log: n.log, last: n.last, durable: n.durable, stored: n.stored, follows: n.follows, lapsed: n.lapsed}
+}
+
+// claim is what cluster.DecideClaim decides for a copy that counts.
+func (m *model) claim(s modelState, i int) {
+	me := uint8(1) << i
+	held := s.primary != 0 && s.primary != uint8(i+1) && !s.nodes[s.primary-1].lapsed
+	if held || s.inSync&me == 0 {
+		return
+	}
+	m.claims++
+	for j := range modelNodes {
+		if j != i && s.nodes[j].lapsed {
+			s.inSync &^= 1 << j
+		}
+	}
+	s.epoch++
+	s.revision++
+	s.primary = uint8(i + 1)
+	n := &s.nodes[i]
+	n.durable, n.stored, n.follows, n.lapsed = n.last, s.epoch, 0, false
+	n.leads, n.opened, n.view, n.revision = s.epoch, n.last, s.inSync, s.revision
+	m.checkLeader(s, i)
+	m.checkInSync(s)
+	m.to("claims", i, i, s)
+}
+
+// visitLeader: writing, syncing, reading the record, answering, asking.
+func (m *model) visitLeader(s modelState, i int) {
+	n := s.nodes[i]
+	if n.last < m.lsn {
+		next := s
+		w := &next.nodes[i]
+		w.log[w.last] = w.leads
+		w.last++
+		m.to("writes", i, i, next)
+	}
+	if n.durable < n.last {
+		next := s
+		next.nodes[i].durable = n.last
+		m.to("syncs", i, i, next)
+	}
+	l := s.leader(i)
+	l.adopt(s.members())
+	next := s
+	next.nodes[i].note(l)
+	m.to("reads the record", i, i, next)
+	m.answer(s, i)
+	m.ask(s, i)
+	if n.add|n.remove != 0 && s.swaps[i] == (modelSwap{}) {
+		next := s
+		next.swaps[i] = modelSwap{n.leads, n.add, n.remove, n.over}
+		m.to("asks again", i, i, next)
+	}
+}
+
+// answer commits what the leader decides, and acknowledges it if the gate is open.
+func (m *model) answer(s modelState, i int) {
+	l := s.leader(i)
+	l.commit()
+	n := &s.nodes[i]
+	if n.committed = uint8(l.Committed()); n.lapsed && l.Shared() || n.committed == n.ack {
+		return
+	}
+	n.ack = n.committed
+	m.acks++
+	if n.leads < s.ackedBy {
+		m.fail("epoch %d acknowledges after epoch %d", n.leads, s.ackedBy)
+	}
+	s.ackedBy = n.leads
+	if n.committed >= s.acked {
+		if !s.has(i, false) {
+			m.fail("epoch %d acknowledges %d without what was acknowledged before", n.leads, n.committed)
+		}
+		if s.acked = n.committed; s.acked > 0 {
+			s.ackedRecord = n.log[s.acked-1]
+		}
+	}
+	m.checkInSync(s)
+	m.to("acknowledges", i, i, s)
+}
+
+// ask asks for every change that the leader's rules allow.
+func (m *model) ask(s modelState, i int) {
+	n := s.nodes[i]
+	if n.add|n.remove != 0 || s.swaps[i] != (modelSwap{}) || n.revision >= m.revision {
+		return
+	}
+	l := s.leader(i)
+	for k := range l.peers {
+		p := &l.peers[k]
+		j := uint8(slices.Index(modelNames[:], p.node))
+		next := s
+		w := &next.nodes[i]
+		w.over = n.revision
+		switch {
+		case !p.inSync && p.connected && p.durable >= l.bar():
+			w.add = j + 1
+		case p.inSync && len(l.members.InSync)-1 >= l.leastWithout(p):
+			w.remove = j + 1
+		default:
+			continue
+		}
+		next.swaps[i] = modelSwap{w.leads, w.add, w.remove, w.over}
+		m.to("asks to change", i, int(j), next)
+	}
+}
+
+// visitPair: a leader's stream to another copy.
+func (m *model) visitPair(s modelState, i, j int) {
+	leader, n := &s.nodes[i], &s.nodes[j]
+	if Takes(ballast.Epoch(n.stored), ballast.Epoch(leader.leads)) && n.leads < leader.leads {
+		m.connect(s, i, j)
+	}
+	if n.follows != leader.leads || !Takes(ballast.Epoch(n.stored), ballast.Epoch(n.follows)) {
+		return
+	}
+	if n.last < leader.last {
+		next := s
+		w := &next.nodes[j]
+		w.log[w.last] = leader.log[w.last]
+		w.last++
+		m.to("sends a record to", i, j, next)
+	}
+	if n.durable < n.last {
+		next := s
+		next.nodes[j].durable = n.last
+		m.to("has its record synced by", i, j, next)
+	}
+	if leader.connected&(1<<j) != 0 && leader.known[j] < n.durable {
+		next := s
+		next.nodes[i].known[j] = n.durable
+		m.to("hears from", i, j, next)
+	}
+	if n.last > leader.last || n.log != prefix(leader.log, n.last) {
+		m.fail("%s follows epoch %d and has another history", modelNames[j], leader.leads)
+	}
+}
+
+func prefix(log [3]uint8, last uint8) (p [3]uint8) {
+	copy(p[:last], log[:last])
+	return p
+}
+
+// connect has a copy follow: it stores the epoch, and cuts.
+func (m *model) connect(s modelState, i, j int) {
+	leader, n := &s.nodes[i], &s.nodes[j]
+	if n.leads != 0 {
+		n.resign() // its agent has heard of the claim
+	}
+	meeting := Meet(
+		Position{Lineage: leader.lineage(), Last: ballast.LSN(leader.last), Oldest: 1},
+		State{Lineage: n.lineage(), Last: ballast.LSN(n.last), Complete: true})
+	n.stored, n.follows = leader.leads, leader.leads
+	for n.last > uint8(meeting.Cut) {
+		n.last--
+		n.log[n.last] = 0
+	}
+	n.durable = n.last
+	leader.connected |= 1 << j
+	leader.known[j] = n.last
+	m.checkInSync(s)
+	m.to("is followed by", i, j, s)
+}
+
+func (n *modelNode) lineage() (l volume.Lineage) {
+	for i, epoch := range n.log[:n.last] {
+		if l.Epoch() != ballast.Epoch(epoch) {
+			l = append(l, volume.Reign{Epoch: ballast.Epoch(epoch), From: ballast.LSN(i + 1)})
+		}
+	}
+	return l
+}
+
+// leader returns the leader that a node is, with what it knows.
+func (s *modelState) leader(i int) *Leader {
+	n := &s.nodes[i]
+	l := NewLeader(LeaderConfig{Node: modelNames[i], Epoch: ballast.Epoch(n.leads)}, members(n.leads, i, n.view, n.revision), Position{Last: ballast.LSN(n.opened)})
+	l.last, l.durable, l.committed = ballast.LSN(n.last), ballast.LSN(n.durable), ballast.LSN(n.committed)
+	l.near, l.nearNext = l.bar(), l.bar()
+	for k := range l.peers {
+		p := &l.peers[k]
+		j := slices.Index(modelNames[:], p.node)
+		p.connected, p.complete = n.connected&(1<<j) != 0, true
+		p.durable = ballast.LSN(n.known[j])
+	}
+	if n.add != 0 {
+		l.change.asked.Add = modelNames[n.add-1]
+	}
+	if n.remove != 0 {
+		l.change.asked.Remove = modelNames[n.remove-1]
+	}
+	l.change.asked.Revision = int64(n.over)
+	l.change.doubt = n.add|n.remove != 0
+	return l
+}
+
+// note takes over what a leader has learnt from the record.
+func (n *modelNode) note(l *Leader) {
+	if l.fenced {
+		n.resign()
+		return
+	}
+	n.view, n.revision = 0, uint8(l.members.Revision)
+	for _, name := range l.members.InSync {
+		n.view |= 1 << slices.Index(modelNames[:], name)
+	}
+	if l.change.asked == (Change{}) {
+		n.add, n.remove, n.over = 0, 0, 0
+	}
+}
+
+func (s *modelState) members() Members {
+	if s.primary == 0 {
+		return members(s.epoch, -1, s.inSync, s.revision)
+	}
+	return members(s.epoch, int(s.primary-1), s.inSync, s.revision)
+}
+
+func members(epoch uint8, primary int, inSync, revision uint8) Members {
+	m := Members{Revision: int64(revision), Epoch: ballast.Epoch(epoch), MinCopies: 1, Session: 1, Copies: modelCopies}
+	if primary >= 0 {
+		m.Primary = modelNames[primary]
+	}
+	for j, name := range modelNames {
+		if inSync&(1<<j) != 0 {
+			m.InSync = append(m.InSync, name)
+		}
+	}
+	return m
+}
+
+var modelCopies = []Peer{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+
+// has reports whether a copy has what was acknowledged, durably if that is asked.
+func (s *modelState) has(i int, durably bool) bool {
+	n := &s.nodes[i]
+	last := n.last
+	if durably {
+		last = n.durable
+	}
+	return s.acked == 0 || last >= s.acked && n.log[s.acked-1] == s.ackedRecord
+}
+
+// checkInSync: every copy that counts has all that was acknowledged (R1, R2, R3).
+func (m *model) checkInSync(s modelState) {
+	for j := range modelNodes {
+		if s.inSync&(1<<j) != 0 && !s.has(j, true) {
+			m.fail("%s is in sync and lacks record %d of epoch %d, which was acknowledged", modelNames[j], s.acked, s.ackedRecord)
+		}
+	}
+	if s.inSync == 0 {
+		m.fail("no copy counts any more")
+	}
+}
+
+// checkLeader: who leads has all that was acknowledged (G1).
+func (m *model) checkLeader(s modelState, i int) {
+	if !s.has(i, false) {
+		m.fail("%s leads under epoch %d and lacks record %d, which was acknowledged", modelNames[i], s.epoch, s.acked)
+	}
+}
