@@ -38,7 +38,7 @@ type Staging interface {
 // Config says how a Receiver gets at copies.
 type Config struct {
 	Node    ballast.NodeID
-	Cluster string
+	Cluster string // leaders of another one are refused; "": who connects has proven it is of this one
 	// Open opens a volume's copy to follow, and makes an empty one of size bytes where
 	// there is none; with size 0 that is [ballast.ErrNotFound]. [ballast.ErrInUse] says that
 	// something else has the files.

@@ -157,13 +157,13 @@ func (e *entry) open(ctx context.Context, size int64) error {
 	e.copy = c
 	e.opened++
 	e.used.Store(int64(e.r.now()))
-	e.start()
+	e.start(ctx)
 	return nil
 }
 
-// start runs the copy; ended by rest. The caller holds mu alone.
-func (e *entry) start() {
-	ctx, stop := context.WithCancel(context.Background())
+// start runs the copy, beyond ctx and until rest. The caller holds mu alone.
+func (e *entry) start(ctx context.Context) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c, ran := e.copy, make(chan error, 1)
 	e.stop, e.ran = stop, ran
 	go func() { ran <- c.Run(ctx) }()
@@ -193,7 +193,7 @@ func (e *entry) useAlone(ctx context.Context, size int64, f func(Copy) error) er
 	if err := e.rest(); err != nil {
 		e.r.cfg.Log.Warn("copy accepts nothing more", "volume", e.id, "error", err) // and says so below
 	}
-	defer e.start()
+	defer e.start(ctx)
 	return f(e.copy)
 }
 

@@ -123,7 +123,7 @@ func (s *session) greet(ctx context.Context) error {
 		return refuse(wire.CodeVersion, "%s speaks versions %d to %d of the replication protocol and %s %d to %d: upgrade the older one",
 			here, wire.MinVersion, wire.MaxVersion, s.peer, hello.Min, hello.Max)
 	}
-	if hello.Cluster != s.r.cfg.Cluster {
+	if s.r.cfg.Cluster != "" && hello.Cluster != s.r.cfg.Cluster {
 		return refuse(wire.CodeCluster, "%s is of another cluster than %s", here, s.peer)
 	}
 	if hello.Node != s.peer {

@@ -28,7 +28,7 @@ func onDisk(b *testing.B, names ...ballast.NodeID) *cluster {
 	b.Helper()
 	c := newCluster(b, names...)
 	for _, n := range c.nodes {
-		dir, err := os.MkdirTemp(os.Getenv("BALLAST_BENCH_DIR"), "ballast-bench-")
+		dir, err := os.MkdirTemp(os.Getenv("BALLAST_BENCH_DIR"), "ballast-bench-") //nolint:usetesting // on a disk that is asked for
 		if err != nil {
 			b.Fatal(err)
 		}

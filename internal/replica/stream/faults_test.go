@@ -103,6 +103,7 @@ func TestFencedByALaterWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, l, b := pair(t)
 		l.put(t, 1, 1)
+		c.record.late.Store(true) // the copy alone knows
 		m := c.record.claim("n2")
 		if err := b.r.Take(t.Context(), testID, m.Epoch); err != nil {
 			t.Fatal(err)
@@ -117,6 +118,97 @@ func TestFencedByALaterWriter(t *testing.T) {
 		_ = l.v.Close() // it is fenced off
 		b.stop()
 	})
+}
+
+// R4: what a copy got that its later leader never had is cut there.
+func TestTailIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "n1", "n2", "n3")
+		c.receive(c.nodes["n3"])
+		l := c.lead(c.nodes["n1"])
+		c.inSync("n3")
+		c.record.refuse()
+		c.nodes["n3"].stop() // it gets nothing more
+		c.mu.Lock()
+		c.nodes["n3"].r = nil
+		c.blank(c.nodes["n2"])
+		c.receive(c.nodes["n2"])
+		c.mu.Unlock()
+		if _, err := l.v.WriteAt(block(66), 0); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- l.v.Flush() }()
+		c.until("n2 to have the tail", func() bool { all := c.nodes["n2"].r.Copies(); return len(all) > 0 && all[0].Durable > 0 })
+		l.stop()
+		if err := <-done; err == nil {
+			t.Error("a flush was acknowledged that an in-sync copy does not have")
+		}
+		_ = l.v.Close() // it died
+		c.record.fail = nil
+		l = c.lead(c.nodes["n3"])
+		c.inSync("n2")
+		l.put(t, 1, 1)
+		l.close(t)
+		c.nodes["n2"].stop()
+		c.sameContent(c.nodes["n3"], c.nodes["n2"])
+	})
+}
+
+// R1: received is not durable.
+func TestReceivedIsNotDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "n1", "n2")
+		c.record.m.InSync = []ballast.NodeID{"n1", "n2"}
+		c.record.m.MinCopies = 2
+		c.dialer = func(context.Context, replica.Peer) (net.Conn, error) {
+			here, there := net.Pipe()
+			go lazyPeer(there)
+			return here, nil
+		}
+		l := c.lead(c.nodes["n1"])
+		if _, err := l.v.WriteAt(block(1), 0); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- l.v.Flush() }()
+		time.Sleep(time.Minute) // it has all the time it wants
+		select {
+		case err := <-done:
+			t.Errorf("Flush = %v, and the copy never said durable", err)
+		default:
+		}
+		l.stop()
+		if err := <-done; !errors.Is(err, stream.ErrEnded) {
+			t.Errorf("Flush = %v; want ErrEnded", err)
+		}
+		_ = l.v.Close() // it is poisoned
+	})
+}
+
+// lazyPeer is a copy that takes everything, and syncs nothing.
+func lazyPeer(conn net.Conn) {
+	defer conn.Close()
+	in := wire.NewReader(conn)
+	for {
+		m, err := in.Next()
+		if err != nil {
+			return
+		}
+		switch m := m.(type) {
+		case *wire.Hello:
+			err = wire.Write(conn, &wire.Welcome{Version: 1, Node: "n2", Size: m.Size, Complete: true})
+		case *wire.Follow:
+			err = wire.Write(conn, &wire.Ack{Received: m.Cut, Durable: m.Cut})
+		case *wire.Append:
+			err = wire.Write(conn, &wire.Ack{Received: m.Batch.Last()})
+		case *wire.Ping:
+			err = wire.Write(conn, &wire.Ping{NextMillis: 1000})
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // S4: whoever waits when the streams are ended is told.

@@ -34,6 +34,7 @@ type record struct {
 	m  replica.Members
 	// fail is asked before each change; nil lets it be.
 	fail func(replica.Change) error
+	late atomic.Bool // what followers see of it is so old that it allows anybody
 }
 
 func newRecord(nodes ...ballast.NodeID) *record {
@@ -82,8 +83,18 @@ func (r *record) Change(_ context.Context, c replica.Change) (replica.Members, e
 	return m, nil
 }
 
+// refuse lets no change be made from now on.
+func (r *record) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = func(replica.Change) error { return ballast.ErrInUse }
+}
+
 // allow is the follower's question.
 func (r *record) allow(_ context.Context, _ ballast.VolumeID, node ballast.NodeID, epoch ballast.Epoch) error {
+	if r.late.Load() {
+		return nil
+	}
 	switch replica.Greet(0, r.members(), replica.Hello{Node: node, Epoch: epoch}) {
 	case replica.Welcome:
 		return nil

@@ -39,6 +39,7 @@ type session struct {
 	silent    time.Duration // how long the peer may be, as it announced
 	unflushed int           // bytes of the log since a flush was asked for
 	pacer     pacer
+	told      wire.Welcome
 
 	pulsing sync.Mutex // guards both
 	pulse   *time.Timer
@@ -76,6 +77,7 @@ func (s *session) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.told = *state
 	p := s.p
 	s.h.mu.Lock()
 	p.conn, p.size, p.received, p.durable = s.conn, state.Size, 0, 0
@@ -189,6 +191,9 @@ func (s *session) meet(state replica.State) (replica.Meeting, error) {
 // follow has the copy cut what is not the history, and streams from there.
 func (s *session) follow(ctx context.Context, cut ballast.LSN) error {
 	h, p := s.h, s.p
+	if seeded(followUncut) {
+		cut = max(cut, s.told.Last)
+	}
 	if err := s.send(&wire.Follow{Epoch: h.epoch, Cut: cut, Lineage: h.lineage}); err != nil {
 		return err
 	}
@@ -307,8 +312,12 @@ func (s *session) acked(m *wire.Ack) error {
 	if m.Received > p.sent {
 		return fmt.Errorf("%s acknowledges record %d, and was sent %d", p.node, m.Received, p.sent)
 	}
-	p.acked(m.Received, m.Durable)
-	h.step(replica.Acked{Node: p.node, Stream: s.attempt, Received: m.Received, Durable: m.Durable})
+	durable := m.Durable
+	if seeded(countReceived) {
+		durable = m.Received
+	}
+	p.acked(m.Received, durable)
+	h.step(replica.Acked{Node: p.node, Stream: s.attempt, Received: m.Received, Durable: durable})
 	return nil
 }
 

@@ -124,7 +124,7 @@ func (f *fragile) Write(p []byte) (int, error) {
 		return f.Conn.Write(p)
 	}
 	done, err := f.Conn.Write(p[:n])
-	return done, errors.Join(err, f.Conn.Close(), net.ErrClosed)
+	return done, errors.Join(err, f.Close(), net.ErrClosed)
 }
 
 // round has some node lead for a while, and end in some way.
@@ -254,7 +254,7 @@ func (s *storm) killFollower(l *mortal) {
 
 // settle waits until all are in sync.
 func (s *storm) settle() {
-	s.cluster.inSync(slices.Sorted(maps.Keys(s.nodes))...)
+	s.inSync(slices.Sorted(maps.Keys(s.nodes))...)
 }
 
 // finish ends the leader: in good order, or by what is left of its disk.
