@@ -17,6 +17,9 @@ type fault struct {
 	name string
 	// strike makes it go wrong in a round, and returns how it is mended.
 	strike func(ctx context.Context, r *round) (mend func(context.Context) error, err error)
+	// mayLose says of a disturbance that the primary may be lost by it: whose way to the one
+	// that leads etcd is cut cannot renew its lease.
+	mayLose bool
 	// everywhere says of a loss that no other node can take over before it is mended.
 	everywhere bool
 }
@@ -42,16 +45,16 @@ func disturbances() []fault {
 		{name: "follower isolated", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
 			return r.c.Heal, r.c.Isolate(ctx, r.follower)
 		}},
-		{name: "link cut", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
+		{name: "link cut", mayLose: true, strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
 			return r.healLink, r.c.Cut(ctx, r.primary, r.follower)
 		}},
-		{name: "link cut towards the follower", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
+		{name: "link cut towards the follower", mayLose: true, strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
 			return r.healLink, r.c.CutOneWay(ctx, r.primary, r.follower)
 		}},
-		{name: "link cut towards the primary", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
+		{name: "link cut towards the primary", mayLose: true, strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
 			return r.healLink, r.c.CutOneWay(ctx, r.follower, r.primary)
 		}},
-		{name: "link lossy", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
+		{name: "link lossy", mayLose: true, strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {
 			return r.healLink, r.c.Lossy(ctx, r.primary, r.follower, 0.1)
 		}},
 		{name: "link slow", strike: func(ctx context.Context, r *round) (func(context.Context) error, error) {

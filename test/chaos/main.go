@@ -26,6 +26,7 @@ func main() {
 	flag.IntVar(&opts.replicas, "replicas", 2, "with so many copies")
 	flag.DurationVar(&opts.lease, "lease", 3*time.Second, "let a node live so long without being heard of")
 	flag.IntVar(&opts.compare, "compare", 1, "compare the copies every so many rounds; 0: never")
+	flag.StringVar(&opts.ballast, "ballast", "", "attack the binary `FILE` (default bin/ballast)")
 	flag.StringVar(&opts.only, "only", "", "lose it in this `way` only, such as \"primary stopped\"")
 	flag.StringVar(&opts.evidence, "evidence", "chaos-out", "keep what was wrong in the folder `DIR`")
 	flag.Parse()

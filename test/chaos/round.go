@@ -56,19 +56,28 @@ func (r *round) run(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	mended, err := r.disturb(ctx)
-	if err != nil {
-		return fmt.Errorf("disturb the primary: %w", err)
-	}
-	next, err := r.lose(ctx, mended)
-	if err != nil {
+	next, err := r.strike(ctx)
+	if err != nil || r.survived {
 		return err
-	}
-	if r.survived {
-		return nil
 	}
 	return errors.Join(r.bury(ctx, next), r.goOn(ctx, next))
 }
+
+// strike disturbs the primary and then takes it away. It returns who has taken over.
+func (r *round) strike(ctx context.Context) (*session, error) {
+	mended, err := r.disturb(ctx)
+	if errors.Is(err, errLost) {
+		r.loss, r.struck = "lost by that", time.Now()
+		return r.takeOver(ctx, r.lease+takeLimit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("disturb the primary: %w", err)
+	}
+	return r.lose(ctx, mended)
+}
+
+// errLost says that a disturbance took the primary away.
+var errLost = errors.New("the primary is lost")
 
 // prepare waits until all is well, and looks who is who.
 func (r *round) prepare(ctx context.Context) error {
@@ -137,6 +146,9 @@ func (r *round) disturb(ctx context.Context) (mended bool, err error) {
 		return false, err
 	}
 	if err := r.user.awaitAcks(ctx, 5); err != nil {
+		if d.mayLose {
+			err = errors.Join(err, errLost)
+		}
 		return false, err
 	}
 	if err := r.linger(ctx); err != nil {
