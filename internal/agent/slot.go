@@ -40,8 +40,8 @@ type attachment struct {
 	deviceFile string
 	loop       string
 	mountpoint string
-	partial    bool // unmounting began and did not end; guarded by the slot's lock
-	goesOver   bool // another node attaches it next, and archives what is left; likewise
+	partial    bool        // unmounting began and did not end; guarded by the slot's lock
+	goesOver   bool        // another node attaches it next, and archives what is left; likewise
 	tending    atomic.Bool // the engine runs for the copies alone; see tendCopies
 	told       told
 }
