@@ -36,6 +36,7 @@ func (n *node) handleNodes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /volumes/{volume}/prepare", n.answerPrepare)
 	mux.HandleFunc("GET /volumes/{volume}/chunks/{chunk}", n.answerChunk)
 	mux.HandleFunc("GET /volumes/{volume}/copy", n.answerCopy)
+	mux.HandleFunc("GET /volumes/{volume}/owner", n.answerOwner)
 	mux.HandleFunc("POST /volumes/{volume}/purge", n.answerPurge)
 }
 

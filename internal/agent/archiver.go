@@ -25,7 +25,7 @@ func (n *node) wireArchiver(open func(context.Context) (*archiver.Opened, error)
 func (n *node) forArchiver() archiver.Node {
 	return archiver.Node{
 		Name: n.cfg.Node, DataDir: n.cfg.DataDir, Disk: n.disk, Volumes: volumesDir, Log: n.log,
-		Records: archivedRecords{n.records}, Health: conditions{n.health}, Quiet: warnings{n.quiet}, Meters: archiveMeters{n.meters},
+		Records: archivedRecords{n.records, n.archivesVolume}, Health: conditions{n.health}, Quiet: warnings{n.quiet}, Meters: archiveMeters{n.meters},
 		Do: n.do,
 	}
 }
@@ -69,21 +69,27 @@ func archivedVolume(rec cluster.Record) archiver.Volume {
 	return v
 }
 
-// archivedRecords implements [archiver.Records].
-type archivedRecords struct{ all *cluster.Records }
+// archivedRecords implements [archiver.Records]: what is looked after here, which in a cluster
+// that shares an archive is one node for each volume.
+type archivedRecords struct {
+	all  *cluster.Records
+	mine func(cluster.Record) bool
+}
 
 func (r archivedRecords) ByID(id ballast.VolumeID) (archiver.Volume, error) {
 	rec, err := r.all.ByID(id)
 	return archivedVolume(rec), err
 }
 
-func (r archivedRecords) List() []archiver.Volume  { return archivedVolumes(r.all.List()) }
-func (r archivedRecords) Trash() []archiver.Volume { return archivedVolumes(r.all.Trash()) }
+func (r archivedRecords) List() []archiver.Volume  { return r.ofMine(r.all.List()) }
+func (r archivedRecords) Trash() []archiver.Volume { return r.ofMine(r.all.Trash()) }
 
-func archivedVolumes(records []cluster.Record) []archiver.Volume {
-	volumes := make([]archiver.Volume, len(records))
-	for i, rec := range records {
-		volumes[i] = archivedVolume(rec)
+func (r archivedRecords) ofMine(records []cluster.Record) []archiver.Volume {
+	volumes := make([]archiver.Volume, 0, len(records))
+	for _, rec := range records {
+		if r.mine(rec) {
+			volumes = append(volumes, archivedVolume(rec))
+		}
 	}
 	return volumes
 }

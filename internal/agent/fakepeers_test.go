@@ -70,6 +70,10 @@ func (p *fakePeers) Copy(_ context.Context, node ballast.NodeID, _ ballast.Volum
 	return p.copies[node], err
 }
 
+func (p *fakePeers) Owner(_ context.Context, node ballast.NodeID, _ ballast.VolumeID) (string, error) {
+	return "0123456789abcdef", p.call(node, "owner")
+}
+
 func (p *fakePeers) Purge(_ context.Context, node ballast.NodeID, _ ballast.VolumeID) error {
 	return p.call(node, "purge")
 }

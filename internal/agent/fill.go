@@ -37,7 +37,9 @@ func (n *node) fillFromPeer(ctx context.Context, s *slot, rec cluster.Record) er
 			point, err := n.prepareAt(ctx, from, rec)
 			if err == nil {
 				n.log.Info("attaching from the copy on another node, which fills in behind", "volume", rec.Name, "volume_id", rec.ID, "from", from, "lsn", uint64(point.LSN))
-				return n.makeHollowAt(s, rec, point)
+				err = n.makeHollowAt(s, rec, point)
+				n.learnOwner(ctx, s)
+				return err
 			}
 			errs = errors.Join(errs, fmt.Errorf("node %s: %w", from, err))
 		}

@@ -61,6 +61,13 @@ func (p httpPeers) Purge(ctx context.Context, node ballast.NodeID, id ballast.Vo
 	return p.call(ctx, node, http.MethodPost, fmt.Sprintf("/volumes/%s/purge", id), nil, nil)
 }
 
+// Owner implements peers.
+func (p httpPeers) Owner(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (string, error) {
+	var reply ownerReply
+	err := p.call(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/owner", id), nil, &reply)
+	return reply.Owner, err
+}
+
 // Chunk implements peers.
 func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, chunk int, data []byte) error {
 	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d", id, chunk), nil)

@@ -74,6 +74,7 @@ func (n *node) openCopy(ctx context.Context, id ballast.VolumeID, size int64) (r
 	case err != nil:
 		return nil, err
 	}
+	n.do(func(ctx context.Context) { n.learnOwner(ctx, s) }) // while it follows already
 	unlock, err := engine.Lock(n.path(s.dir))
 	if err != nil {
 		return nil, err
@@ -123,12 +124,18 @@ func (n *node) copyHere(ctx context.Context, id ballast.VolumeID) copyState {
 	if a := s.current(); a != nil {
 		return n.copyOfEngine(ctx, a)
 	}
+	found := n.copyOnDisk(ctx, id)
+	if found.Err == "" {
+		return found
+	}
 	for _, c := range n.following.Copies() {
-		if c.Volume == id && c.Err == "" {
-			return copyState{Here: true, Epoch: c.Epoch, State: replica.State{Last: c.Durable, Applied: c.Applied, Complete: c.Complete}}
+		if c.Volume == id { // whoever streams to it has it open
+			return copyState{Here: true, Epoch: c.Epoch, State: replica.State{
+				Lineage: volume.Lineage{{Epoch: c.Epoch, From: 1}}, Last: c.Durable, Applied: c.Applied, Complete: c.Complete,
+			}}
 		}
 	}
-	return n.copyOnDisk(ctx, id)
+	return found
 }
 
 // copyOfEngine is where the copy stands that is attached here.

@@ -79,6 +79,8 @@ type peers interface {
 	Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, chunk int, p []byte) error
 	// Copy says where the copy there stands.
 	Copy(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (copyState, error)
+	// Owner says who owns the volume's history in the archive.
+	Owner(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (string, error)
 	// Purge has the node delete what it has of a volume whose time in the trash is over.
 	Purge(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) error
 }

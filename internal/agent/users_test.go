@@ -24,13 +24,13 @@ func TestEndUsers(t *testing.T) {
 		t.Skipf("cannot mount: %v", err)
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }() // nothing else can be done
-	inside, outside := exec.CommandContext(t.Context(), "sleep", "1000"), exec.CommandContext(t.Context(), "sleep", "1000")
+	inside, outside := exec.Command("sleep", "1000"), exec.Command("sleep", "1000")
 	inside.Dir = dir
 	for _, cmd := range []*exec.Cmd{inside, outside} {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = cmd.Process.Kill() }() // it may be gone
+		defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }() // it may be gone
 	}
 	ended, err := processUsers{}.EndUsers(t.Context(), dir)
 	if err != nil || len(ended) != 1 {

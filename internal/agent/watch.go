@@ -172,6 +172,9 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 			n.quiet.warn("release "+string(s.id), "the record of a detached volume still names this node", "volume_id", s.id, "error", err)
 		}
 		n.dropUnwanted(ctx, s)
+		if n.hasFiles(s) {
+			n.learnOwner(ctx, s)
+		}
 		return
 	}
 	n.forgetSource(s)

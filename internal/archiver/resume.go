@@ -10,7 +10,7 @@ import (
 // resume takes up the tail where it was left, by what is remembered or, without that, by
 // what the archive has.
 func (w *Shipping) resume(ctx context.Context, o *Opened) error {
-	owner, err := ownerOf(w.all.node.Disk, w.dir)
+	owner, err := OwnerOf(w.all.node.Disk, w.dir)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (a *Writers) Take(ctx context.Context, o *Opened, v Volume, at tail.Point) 
 // tailOf returns the writer of a volume whose folder was just made.
 func (a *Writers) tailOf(ctx context.Context, o *Opened, id ballast.VolumeID) (*tail.Shipper, error) {
 	dir := a.node.dir(id)
-	owner, err := ownerOf(a.node.Disk, dir)
+	owner, err := OwnerOf(a.node.Disk, dir)
 	if err != nil {
 		return nil, err
 	}
