@@ -16,6 +16,7 @@ const (
 	condQuorumAtRisk = "quorum-at-risk"
 	condTooFewCopies = "too-few-copies"
 	condTooFewNodes  = "too-few-nodes"
+	condNotJoined    = "not-joined"
 )
 
 // noteCluster says what an operator should know of the cluster, from memory.

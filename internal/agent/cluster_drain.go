@@ -42,7 +42,7 @@ func (n *node) Drain(ctx context.Context, name ballast.NodeID, report func([]dra
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for {
-		left := n.leftToDrain(name)
+		left := n.leftToDrain(ctx, name)
 		if err := report(left); err != nil || len(left) == 0 {
 			return err
 		}
@@ -80,16 +80,16 @@ func (n *node) takers(name ballast.NodeID) (takers []ballast.NodeID) {
 }
 
 // leftToDrain says what is left to do for each volume that has something on a node, by name.
-func (n *node) leftToDrain(name ballast.NodeID) (left []drainStep) {
+func (n *node) leftToDrain(ctx context.Context, name ballast.NodeID) (left []drainStep) {
 	for _, rec := range n.allRecords() {
-		if doing := n.drainStepOf(rec, name); doing != "" {
+		if doing := n.drainStepOf(ctx, rec, name); doing != "" {
 			left = append(left, drainStep{rec.Name, doing})
 		}
 	}
 	return left
 }
 
-func (n *node) drainStepOf(rec cluster.Record, name ballast.NodeID) string {
+func (n *node) drainStepOf(ctx context.Context, rec cluster.Record, name ballast.NodeID) string {
 	switch {
 	case rec.Primary != name && !slices.Contains(rec.Copies, name):
 		return ""
@@ -114,23 +114,33 @@ func (n *node) drainStepOf(rec cluster.Record, name ballast.NodeID) string {
 	case enough < max(1, wanted):
 		return "waiting for a node with room"
 	case rec.Primary == name:
-		return n.attachedStep(rec, name)
+		return n.attachedStep(ctx, rec)
 	}
 	return "giving up the copy"
 }
 
 // attachedStep says who has to let go of a volume.
-func (n *node) attachedStep(rec cluster.Record, name ballast.NodeID) string {
+func (n *node) attachedStep(ctx context.Context, rec cluster.Record) string {
 	move := fmt.Sprintf("or type: ballast volume move %s NODE", rec.Name)
-	if name != n.cfg.Node {
+	holders := n.holdersAt(ctx, rec)
+	switch {
+	case holders == nil:
 		return "attached there: stop what uses it, " + move
-	}
-	s := n.peek(rec.ID)
-	if s == nil || s.current() == nil {
+	case len(holders) == 0:
 		return "being detached"
 	}
-	if holders := s.remembered().names(); len(holders) > 0 {
-		return "attached: stop " + strings.Join(holders, ", ") + ", " + move
+	return "attached: stop " + strings.Join(holders, ", ") + ", " + move
+}
+
+// holdersAt returns who holds an attached volume; nil: its node does not say.
+func (n *node) holdersAt(ctx context.Context, rec cluster.Record) []string {
+	if s := n.peek(rec.ID); s != nil && rec.Primary == n.cfg.Node {
+		return append([]string{}, s.remembered().names()...)
 	}
-	return "being detached"
+	ctx, cancel := context.WithTimeout(ctx, askBudget)
+	defer cancel()
+	if v := n.inspectElsewhere(ctx, rec); v != nil {
+		return append([]string{}, v.GetHolders()...)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 // lookAtCluster does what is due for the cluster, and says what an operator should know of it.
 func (n *node) lookAtCluster(ctx context.Context) {
+	n.settleInExternal(ctx)
 	if n.network() == nil {
 		return
 	}

@@ -173,3 +173,29 @@ func (n *node) moveTo(ctx context.Context, listen, address string) error {
 	n.log.Info("this node is reached elsewhere now", "address", address)
 	return nil
 }
+
+// settleInExternal makes a node whose records are in an etcd that is not ours the first one of
+// a cluster there; or says that there is one, which it has to join: two nodes that do not know
+// of each other must not share records.
+func (n *node) settleInExternal(ctx context.Context) {
+	if len(n.cfg.Etcd) == 0 || n.network() != nil {
+		return
+	}
+	if ready, _ := n.records.Ready(); !ready {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordBudget)
+	defer cancel()
+	_, err := n.authority(ctx)
+	switch {
+	case errors.Is(err, ballast.ErrNotFound):
+		if _, err := n.goPublic(ctx, ""); err != nil {
+			n.quiet.warn("external", "this node could not begin a cluster in the etcd that it was given", "error", err)
+		}
+	case err != nil:
+		n.quiet.warn("external", "whether there is a cluster in the etcd that this node was given is not known", "error", err)
+	default:
+		n.health.raise("", condNotJoined, "The etcd that this node was given has the records of a cluster, and this node is not in it.",
+			"type `ballast token create` on a node of the cluster, and here what it prints")
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/identity"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -119,10 +120,24 @@ func settleName(disk vfs.FS, asked ballast.NodeID) (ballast.NodeID, error) {
 		return firstName(disk, asked)
 	case err != nil:
 		return "", fmt.Errorf("read the node's name: %w", err)
+	case asked != "" && asked != name && isUnused(disk):
+		return firstName(disk, asked) // nobody knows it by the name it had
 	case asked != "" && asked != name:
 		return "", fmt.Errorf("this data folder is that of node %q, not %q; leave --node out, or choose another folder with --data: %w", name, asked, ballast.ErrInvalid)
 	}
 	return name, nil
+}
+
+// isUnused reports whether the node has no volume and no cluster that knows its name, so that
+// one whose name is taken where it joins can have another. Its records name nobody then.
+func isUnused(disk vfs.FS) bool {
+	folders, err := disk.List(volumesDir)
+	if err != nil || len(folders) > 0 {
+		return false
+	}
+	_, err = identity.Load(disk, identity.Dir)
+	_, joining := vfs.ReadFile(disk, joiningFile, maxJoining)
+	return errors.Is(err, fs.ErrNotExist) && errors.Is(joining, fs.ErrNotExist)
 }
 
 func firstName(disk vfs.FS, asked ballast.NodeID) (ballast.NodeID, error) {
