@@ -68,7 +68,24 @@ func (m *Machine) fillDisk(free int64) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, size), f.Close())
+	return errors.Join(take(int(f.Fd()), size), f.Close())
+}
+
+// take has a file take up to size bytes: what the filesystem needs for itself, nobody knows.
+func take(fd int, size int64) error {
+	const block = 4096
+	for off, step := int64(0), size; off < size && step >= block; {
+		err := unix.Fallocate(fd, 0, off, min(step, size-off))
+		switch {
+		case err == nil:
+			off += step
+		case errors.Is(err, unix.ENOSPC):
+			step /= 2
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // FreeDisk gives the room back that FillDisk took.
