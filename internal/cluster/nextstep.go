@@ -84,14 +84,23 @@ func NextStep(v MembersView) Step {
 	return Step{}
 }
 
-// stepStray removes the member of a node that was removed.
+// stepStray removes the member of a node that was removed; the leader's last, which is
+// there to vote while the others may not be.
 func stepStray(v MembersView) Step {
+	var last Step
 	for _, m := range v.Members {
-		if _, known := v.nodeOf(m); !known {
-			return v.remove(m, "its node was removed")
+		if _, known := v.nodeOf(m); known {
+			continue
+		}
+		s := v.remove(m, "its node was removed")
+		if s.Kind == StepRemove {
+			return s
+		}
+		if s.Kind != StepNone {
+			last = s
 		}
 	}
-	return Step{}
+	return last
 }
 
 func stepUpdate(v MembersView) Step {
@@ -107,29 +116,59 @@ func stepUpdate(v MembersView) Step {
 // stepShrink removes one member that is too many; of those that have a vote one that is
 // away, else one that drains, and the leader last.
 func stepShrink(v MembersView) Step {
-	want := WantedMembers(len(v.Nodes), v.Most)
-	if len(v.Members) <= want {
+	if len(v.Members) <= v.wanted() {
 		return Step{}
 	}
 	order := slices.Clone(v.Members)
 	slices.SortStableFunc(order, func(a, b Member) int { return cmp.Compare(v.worth(a), v.worth(b)) })
-	return v.remove(order[0], "there are more members than are wanted")
+	for _, m := range order {
+		if s := v.remove(m, "there are more members than are wanted"); s.Kind != StepNone {
+			return s
+		}
+	}
+	return Step{}
 }
 
 // worth says whom to keep, of members of which one has to go.
 func (v MembersView) worth(m Member) int {
 	n, _ := v.nodeOf(m)
 	switch {
-	case m.ID == v.Leader:
-		return 4
 	case m.Learner:
 		return 0
-	case !n.Alive:
+	case !n.Alive && m.ID != v.Leader:
 		return 1
 	case n.Draining:
 		return 2
+	case m.ID == v.Leader:
+		return 4
 	}
 	return 3
+}
+
+// stuck reports whether the leader is to go and nobody else that votes could take over:
+// one more member has to come first.
+func (v MembersView) stuck() bool {
+	for _, m := range v.Members {
+		if n, known := v.nodeOf(m); m.ID == v.Leader && (!known || n.Draining) {
+			return v.remove(m, "").Kind == StepNone
+		}
+	}
+	return false
+}
+
+// wanted is how many members there shall be for now.
+func (v MembersView) wanted() int {
+	want := WantedMembers(len(v.Nodes), v.Most)
+	if !v.stuck() {
+		return want
+	}
+	votes := 0
+	for _, m := range v.Members {
+		if !m.Learner {
+			votes++
+		}
+	}
+	return max(want, votes) + 1
 }
 
 // stepReplace removes a member whose node stays away or drains, when another node can
@@ -152,7 +191,7 @@ func stepReplace(v MembersView) Step {
 
 func stepGrow(v MembersView) Step {
 	spare := v.spare()
-	if len(spare) == 0 || len(v.Members) >= WantedMembers(len(v.Nodes), v.Most) {
+	if len(spare) == 0 || len(v.Members) >= v.wanted() {
 		return Step{}
 	}
 	return Step{Kind: StepAdd, Node: spare[0].Name, URL: memberURLOf(spare[0].Address), Why: "more members are wanted"}
@@ -171,7 +210,7 @@ func stepPromote(v MembersView) Step {
 			ready = append(ready, m)
 		}
 	}
-	if len(ready) == 0 || votes%2 == 1 && len(ready) < 2 {
+	if len(ready) == 0 || votes%2 == 1 && len(ready) < 2 && !v.stuck() {
 		return Step{}
 	}
 	return Step{Kind: StepPromote, Member: ready[0].ID, Node: ready[0].Node, Why: "it has started"}
@@ -179,6 +218,9 @@ func stepPromote(v MembersView) Step {
 
 // remove removes a member, which the leader can do of any other.
 func (v MembersView) remove(m Member, why string) Step {
+	if m.ID != v.Leader && !v.mayRemove(m) {
+		return Step{} // others have to go first, or to come back
+	}
 	if m.ID != v.Leader {
 		return Step{Kind: StepRemove, Member: m.ID, Node: m.Node, Why: why}
 	}
@@ -188,6 +230,26 @@ func (v MembersView) remove(m Member, why string) Step {
 		}
 	}
 	return Step{} // nobody could take over: it stays
+}
+
+// mayRemove reports whether most of those that vote may be there without a member, of
+// which it is not known that it is away. Nothing is known of removed nodes: etcd, which
+// sees whether they answer, has the last word.
+func (v MembersView) mayRemove(m Member) bool {
+	if n, known := v.nodeOf(m); m.Learner || known && !n.Alive {
+		return true
+	}
+	votes, there := 0, 0
+	for _, other := range v.Members {
+		if other.Learner || other.ID == m.ID {
+			continue
+		}
+		votes++
+		if n, known := v.nodeOf(other); !known || n.Alive || other.ID == v.Leader {
+			there++
+		}
+	}
+	return there*2 > votes
 }
 
 // spare are the nodes that could hold etcd and do not, in order of their names.
