@@ -235,7 +235,12 @@ func (l *Leader) commit() {
 	if seeded(oneIsEnough) {
 		lsn = l.durable
 	}
-	if lsn <= l.committed || len(l.members.InSync) < l.members.MinCopies {
+	if len(l.members.InSync) < l.members.MinCopies {
+		// New writes wait. What the log held before is settled: a copy may have to be
+		// filled up to there, so that there are enough again.
+		lsn = min(lsn, l.opened)
+	}
+	if lsn <= l.committed {
 		return
 	}
 	l.committed = lsn

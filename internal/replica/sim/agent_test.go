@@ -26,6 +26,7 @@ type node struct {
 	session   uint64 // that the agent keeps; 0: none yet
 	confirmed confirmation
 	watched   [maxNodes]watched
+	wanted    int // where the volume is, as far as it is known here
 	attaching bool
 	leaving   bool // Release is under way
 	follower  follower
@@ -127,11 +128,13 @@ func (n *node) renewed(sent time.Duration, number uint64) {
 	}
 }
 
-// look reads the record: what a watch would tell.
+// look reads the record, and where the volume is wanted: what a watch would tell.
 func (n *node) look() {
 	var rec record
-	n.w.etcd.ask(n, n.w.lease/2, func() { rec = n.w.etcd.record }, func(answered bool) {
+	var wanted int
+	n.w.etcd.ask(n, n.w.lease/2, func() { rec, wanted = n.w.etcd.record, n.w.desired }, func(answered bool) {
 		if answered {
+			n.wanted = wanted
 			n.learn(rec)
 		}
 	})
@@ -227,10 +230,10 @@ func (n *node) tend() {
 	if n.engine != nil && n.engine.dead {
 		n.engine = nil
 	}
-	if n.w.oneIn(8) {
+	if n.w.oneIn(4) {
 		n.look()
 	}
-	switch wanted := n.w.desired == n.index; {
+	switch wanted := n.wanted == n.index; {
 	case wanted && n.engine == nil && !n.attaching:
 		n.attach()
 	case !wanted && n.engine != nil && !n.leaving:
@@ -274,7 +277,7 @@ func (n *node) attach() {
 		rec, sessions = n.w.etcd.record, n.w.etcd.sessions
 	}, func(answered bool) {
 		n.attaching = false
-		if !answered || n.engine != nil || n.w.desired != n.index {
+		if !answered || n.engine != nil {
 			return
 		}
 		n.learn(rec)

@@ -29,6 +29,9 @@ func (w *world) fault() {
 	if w.forced && w.oneIn(12) {
 		w.blackout()
 	}
+	if w.oneIn(30) {
+		w.strand(w.nodes[w.desired])
+	}
 	switch w.rng.IntN(20) {
 	case 0, 1:
 		w.cutLink(n.index, w.rng.IntN(len(w.nodes)), long, w.oneIn(2))
@@ -97,6 +100,15 @@ func (w *world) move() {
 func (w *world) blackout() {
 	for _, name := range w.etcd.record.InSync {
 		w.nodes[slices.Index(nodeNames[:], name)].powerCut(w.between(2*w.lease, 6*w.lease))
+	}
+	w.move()
+}
+
+// strand cuts a node off for longer than its lease; etcd it reaches first again.
+func (w *world) strand(n *node) {
+	w.cutLink(n.index, store, w.between(w.lease, 2*w.lease), true)
+	for i := range w.nodes {
+		w.cutLink(n.index, i, 4*w.lease, true)
 	}
 	w.move()
 }
