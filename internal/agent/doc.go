@@ -40,6 +40,13 @@
 //	    record calls its primary, under the record's epoch; one has let go before the other begins.
 //	A20 A copy is deleted only when a quorum says that it neither counts nor shall be here, and
 //	    that enough others count; or that its volume was removed for good.
+//	A21 A node listens to no other before its first token, or its join; it says nothing to who
+//	    has no certificate of its cluster but whether he may join (G10).
+//	A22 A join that is refused has changed nothing; one that is broken off leaves the node what it
+//	    was or what it becomes, never half of both.
+//	A23 A node that has a volume, also in the trash, never becomes another cluster's.
+//	A24 A detached volume whose copies lack something is tended by one node, which lets go
+//	    of it for whoever wants it.
 //
 // # The archive
 //

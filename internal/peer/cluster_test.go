@@ -204,6 +204,8 @@ func (c *testCluster) serveWith(own *identity.Credentials, log *slog.Logger) str
 		if err := <-done; err != nil {
 			c.t.Errorf("serve: %v", err)
 		}
+		s.mu.Lock() // a connection's goroutine may be ending still
+		defer s.mu.Unlock()
 		if left := len(s.conns); left > 0 {
 			c.t.Errorf("%d connections are left", left)
 		}
