@@ -40,7 +40,7 @@ func exitCodes() []struct {
 		{exitOK, "done"},
 		{exitFailed, "failed; for doctor: this machine cannot run Ballast"},
 		{exitUsage, "the command, an option or a value is wrong; nothing was changed"},
-		{exitNotFound, "no such volume, snapshot or key; nothing was changed"},
+		{exitNotFound, "no such volume, node, snapshot or key; nothing was changed"},
 		{exitRefused, "refused, because it is in use or exists already; nothing was changed"},
 		{exitNoAgent, "the agent cannot be reached or is not ready yet; trying again may help"},
 		{exitFound, "it worked and found something: damage (check, verify), state at risk (audit)"},

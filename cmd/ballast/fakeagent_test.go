@@ -165,6 +165,9 @@ func (f *fakeAgent) Attach(_ context.Context, r *connect.Request[ballastv1.Attac
 	if err != nil {
 		return nil, err
 	}
+	if node := r.Msg.GetNode(); node != "" && node != "n2" {
+		return nil, refuse(connect.CodeNotFound, "there is no node %q in the cluster: %w", node, ballast.ErrNotFound)
+	}
 	v.Holders = append(v.Holders, r.Msg.GetHolder())
 	return connect.NewResponse(&ballastv1.AttachResponse{Mountpoint: "/var/lib/ballast/mnt/" + v.GetName()}), nil
 }

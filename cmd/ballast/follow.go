@@ -23,6 +23,16 @@ type told[Res any] interface {
 func follow[Req, Res any, M told[Res]](ctx context.Context, c *cli, again string,
 	call func(context.Context, *connect.Request[Req]) (*connect.ServerStreamForClient[Res], error), req *Req, each func(m M, stdout io.Writer),
 ) error {
+	return listen(ctx, c, again, call, req, func(m *Res, shown *progress, stdout io.Writer) {
+		shown.update(M(m).GetProgress())
+		each(m, stdout)
+	})
+}
+
+// listen is follow for messages of any kind: each shows what they tell.
+func listen[Req, Res any](ctx context.Context, c *cli, again string,
+	call func(context.Context, *connect.Request[Req]) (*connect.ServerStreamForClient[Res], error), req *Req, each func(m *Res, shown *progress, stdout io.Writer),
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the agent stops what nobody listens to
 	shown := c.newProgress()
@@ -35,9 +45,7 @@ func follow[Req, Res any, M told[Res]](ctx context.Context, c *cli, again string
 	heard := false
 	for stream.Receive() {
 		heard = true
-		m := M(stream.Msg())
-		shown.update(m.GetProgress())
-		each(m, aboveBar{shown, c.stdout})
+		each(stream.Msg(), shown, aboveBar{shown, c.stdout})
 	}
 	return c.explainEnd(ctx, stream.Err(), heard, shown, again)
 }

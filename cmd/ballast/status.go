@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,7 +16,7 @@ func newStatus(c *cli) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "show this node's health and what it holds",
+		Short: "show the health of this node and its cluster",
 		Long: `Show this node's health and what it holds: what is wrong, since when, what it
 means for the data, what to type next. It exits with 0 when the agent answers;
 whether all is well is in the answer.`,
@@ -66,12 +67,37 @@ func (c *cli) printStatus(s *ballastv1.StatusResponse, archive *ballastv1.Archiv
 		{"volumes", fmt.Sprintf("%d, %d attached", s.GetVolumes(), s.GetAttached())},
 		{"data", fmt.Sprintf("%s, %s of %s free", s.GetDataDir(), size(s.GetDiskFreeBytes()), size(s.GetDiskSizeBytes()))},
 	}
+	rows = append(rows, c.clusterRows(s)...)
 	if archive != nil {
 		rows = append(rows, c.archiveRows(archive)...)
 	}
 	err := table(c.stdout, rows)
 	c.printConditions(c.stdout, s.GetConditions())
 	return err
+}
+
+// clusterRows are the lines of status on the cluster; none for a node on its own.
+func (c *cli) clusterRows(s *ballastv1.StatusResponse) [][]string {
+	if s.GetCluster() == "" {
+		return nil
+	}
+	var names []string
+	for _, n := range s.GetNodes() {
+		name := n.GetName()
+		if n.GetState() != "up" {
+			name += " (" + n.GetState()
+			if isSet(n.GetSince()) {
+				name += " for " + c.since(n.GetSince())
+			}
+			name += ")"
+		}
+		names = append(names, name)
+	}
+	return [][]string{
+		{"cluster", fmt.Sprintf("%s, which reaches this node at %s", s.GetCluster(), or(s.GetListen(), "no address"))},
+		{"nodes", fmt.Sprintf("%d: %s", len(names), strings.Join(names, ", "))},
+		{"lease", fmt.Sprintf("%s: others can take over what a node has that is silent for so long", s.GetLease().AsDuration())},
+	}
 }
 
 type statusJSON struct {
@@ -84,6 +110,10 @@ type statusJSON struct {
 	DataDir       string          `json:"data_dir"`
 	DiskFreeBytes uint64          `json:"disk_free_bytes"`
 	DiskSizeBytes uint64          `json:"disk_size_bytes"`
+	Cluster       string          `json:"cluster"` // its id; empty: the node is on its own
+	Listen        string          `json:"listen"`  // where other nodes reach this one; empty: nowhere
+	LeaseSeconds  float64         `json:"lease_seconds"`
+	Nodes         []nodeJSON      `json:"nodes"` // of the cluster
 	Archive       *archiveJSON    `json:"archive,omitempty"`
 	Conditions    []conditionJSON `json:"conditions"`
 }
@@ -93,6 +123,7 @@ func toStatusJSON(s *ballastv1.StatusResponse, archive *ballastv1.ArchiveStatusR
 		Node: s.GetNode(), Version: s.GetVersion(), StartedAt: toTime(s.GetStartedAt()), RecordsReady: s.GetRecordsReady(),
 		Volumes: s.GetVolumes(), Attached: s.GetAttached(),
 		DataDir: s.GetDataDir(), DiskFreeBytes: s.GetDiskFreeBytes(), DiskSizeBytes: s.GetDiskSizeBytes(),
+		Cluster: s.GetCluster(), Listen: s.GetListen(), LeaseSeconds: s.GetLease().AsDuration().Seconds(), Nodes: toNodesJSON(s.GetNodes()),
 		Conditions: conditionsJSON(s.GetConditions()),
 	}
 	if archive != nil {

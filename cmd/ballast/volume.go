@@ -17,7 +17,7 @@ import (
 func newVolume(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "volume",
-		Short: "create, list, grow, remove, snapshot and restore volumes",
+		Short: "create, list, grow, move, remove, snapshot and restore volumes",
 		Long: `Manage volumes. What Docker can do with a volume it does without these commands:
 "docker volume create -d ballast db", "docker volume rm db".`,
 		Args: cobra.ArbitraryArgs,
@@ -36,6 +36,8 @@ func newVolume(c *cli) *cobra.Command {
 		newVolumeRetain(c),
 		newVolumeAttach(c),
 		newVolumeDetach(c),
+		newVolumeMove(c),
+		newVolumeFailover(c),
 	)
 	return cmd
 }

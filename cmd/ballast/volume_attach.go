@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,47 +14,78 @@ import (
 const cliHolder = "cli"
 
 func newVolumeAttach(c *cli) *cobra.Command {
-	var holder string
+	var holder, node string
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "attach NAME [--holder WHO]",
-		Short: "mount a volume on this node and print where",
-		Long: `Mount a volume on this node and print where. It stays mounted until each holder
-has detached it as often as it was attached. Docker attaches by itself.`,
-		Example:           "  ls \"$(ballast volume attach db)\"\n  ballast volume detach db",
+		Use:   "attach NAME [--node NODE] [--holder WHO]",
+		Short: "mount a volume and print where",
+		Long: `Mount a volume on this node, or on another one, and print where. It stays
+mounted until each holder has detached it as often as it was attached. Docker
+attaches by itself.
+
+Where no copy of the volume is, it can be used at once and fills in from an
+in-sync copy. While another node holds it, this waits, and names that node.`,
+		Example:           "  ls \"$(ballast volume attach db)\"\n  ballast volume detach db\n  ballast volume attach db --node n2",
 		Args:              operands("NAME"),
 		ValidArgsFunction: c.completeVolumes(1, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Attach, &ballastv1.AttachRequest{Name: args[0], Holder: holder})
-			if err != nil {
-				return c.explainName(cmd.Context(), args[0], err)
+			res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Attach, &ballastv1.AttachRequest{Name: args[0], Holder: holder, Node: node})
+			switch {
+			case err != nil:
+				return c.explainHeld(cmd.Context(), args[0], node, err)
+			case asJSON:
+				return writeJSON(c.stdout, heldJSON{args[0], holder, node, res.GetMountpoint()})
 			}
 			_, err = fmt.Fprintln(c.stdout, res.GetMountpoint())
 			return err
 		},
 	}
 	holderFlag(cmd, &holder)
+	c.nodeFlag(cmd, &node, "attach it on `NODE` (default this one)")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func newVolumeDetach(c *cli) *cobra.Command {
-	var holder string
+	var holder, node string
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:               "detach NAME [--holder WHO]",
+		Use:               "detach NAME [--node NODE] [--holder WHO]",
 		Short:             "end a hold on a volume; the last one unmounts it",
 		Args:              operands("NAME"),
 		ValidArgsFunction: c.completeVolumes(1, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := ask(cmd.Context(), doLimit, c.agent().volumes.Detach, &ballastv1.DetachRequest{Name: args[0], Holder: holder})
-			if err != nil {
-				return c.explainName(cmd.Context(), args[0], err)
+			_, err := ask(cmd.Context(), doLimit, c.agent().volumes.Detach, &ballastv1.DetachRequest{Name: args[0], Holder: holder, Node: node})
+			switch {
+			case err != nil:
+				return c.explainHeld(cmd.Context(), args[0], node, err)
+			case asJSON:
+				return writeJSON(c.stdout, heldJSON{Name: args[0], Holder: holder, Node: node})
 			}
 			return nil
 		},
 	}
 	holderFlag(cmd, &holder)
+	c.nodeFlag(cmd, &node, "detach it on `NODE` (default this one)")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func holderFlag(cmd *cobra.Command, holder *string) {
 	cmd.Flags().StringVar(holder, "holder", cliHolder, "hold the volume in the name of `WHO`")
+}
+
+// explainHeld is explainName for a call in which "not found" can also be the node.
+func (c *cli) explainHeld(ctx context.Context, name, node string, err error) error {
+	if node != "" && slices.Contains(c.volumeNames(ctx, false), name) {
+		return c.explainNode(ctx, node, err)
+	}
+	return c.explainName(ctx, name, err)
+}
+
+type heldJSON struct {
+	Name       string `json:"name"`
+	Holder     string `json:"holder"`
+	Node       string `json:"node"`       // that was asked for; empty: this one
+	Mountpoint string `json:"mountpoint"` // on that node; empty once it is detached
 }

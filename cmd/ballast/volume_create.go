@@ -13,6 +13,7 @@ import (
 
 func newVolumeCreate(c *cli) *cobra.Command {
 	var size, class string
+	var asJSON bool
 	var options []string
 	cmd := &cobra.Command{
 		Use:   "create NAME [--size SIZE] [--class CLASS] [-o KEY=VALUE]...",
@@ -21,11 +22,13 @@ func newVolumeCreate(c *cli) *cobra.Command {
 
 The options are those of "docker volume create -d ballast": size (20G, 20GiB; a
 bare number is GB; default 10G), fs (ext4, xfs), class (primary, clustered,
-cache, scratch), uid, gid, mode, label.KEY, keep ("any second for 24h, hourly
-7d, daily 30d": which of its history the archive keeps), from (db, db@10:42:06,
-db@TAG: begin as that volume was then). Creating a volume that exists with the
-same options is no error.`,
-		Example:           "  ballast volume create db\n  ballast volume create db --size 20G -o fs=xfs -o label.team=shop",
+cache, scratch), repl (copies in all, on as many nodes; by default 2 for class
+primary where there are two nodes), min_copies (in-sync copies below which
+writes wait, by default 1), uid, gid, mode, label.KEY, keep ("any second for
+24h, hourly 7d, daily 30d": which of its history the archive keeps), from (db,
+db@10:42:06, db@TAG: begin as that volume was then). Creating a volume that
+exists with the same options is no error.`,
+		Example:           "  ballast volume create db\n  ballast volume create db --size 20G -o fs=xfs -o label.team=shop\n  ballast volume create db -o repl=3 -o min_copies=2",
 		Args:              operands("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,8 +37,11 @@ same options is no error.`,
 				return err
 			}
 			res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Create, &ballastv1.CreateRequest{Name: args[0], Options: opts})
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case asJSON:
+				return writeJSON(c.stdout, toVolumeJSON(res.GetVolume()))
 			}
 			_, err = fmt.Fprintln(c.stdout, res.GetVolume().GetName())
 			return err
@@ -44,8 +50,9 @@ same options is no error.`,
 	cmd.Flags().StringVar(&size, "size", "", "the same as -o size=`SIZE`")
 	cmd.Flags().StringVar(&class, "class", "", "the same as -o class=`CLASS`")
 	cmd.Flags().StringArrayVarP(&options, "opt", "o", nil, "set an option, as with \"docker volume create\": `KEY=VALUE`")
+	jsonFlag(cmd, &asJSON)
 	complete(cmd, "class", words("", ballast.Classes()))
-	complete(cmd, "opt", slices.Concat(words("class=", ballast.Classes()), words("fs=", ballast.Filesystems()), []string{"size=", "uid=", "gid=", "mode=", "keep=", "from=", "label."}))
+	complete(cmd, "opt", slices.Concat(words("class=", ballast.Classes()), words("fs=", ballast.Filesystems()), []string{"size=", "uid=", "gid=", "mode=", "repl=", "min_copies=", "keep=", "from=", "label."}))
 	return cmd
 }
 

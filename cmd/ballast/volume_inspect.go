@@ -77,7 +77,7 @@ func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) error {
 	for _, optional := range [][]string{
 		{"removed", ago(c.now(), v.GetRemovedAt().AsTime())},
 		{"labels", labels(v.GetLabels())},
-		{"node", v.GetPrimary()},
+		{"primary", v.GetPrimary()},
 		{"mountpoint", v.GetMountpoint()},
 		{"holders", strings.Join(v.GetHolders(), ", ")},
 		{"origin", v.GetOrigin()},
@@ -86,9 +86,10 @@ func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) error {
 			rows = append(rows, optional)
 		}
 	}
+	rows = append(rows, copyRows(v)...)
 	rows = append(rows, c.historyRows(v.GetArchive())...)
 	rows = append(rows, c.hydrationRows(v.GetHydration())...)
-	err := table(w, append(rows, engineRows(v.GetEngine())...))
+	err := firstError(table(w, append(rows, engineRows(v.GetEngine())...)), c.printCopies(w, v))
 	c.printConditions(w, v.GetConditions())
 	return err
 }

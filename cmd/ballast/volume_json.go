@@ -32,6 +32,10 @@ type volumeJSON struct {
 	State      string            `json:"state"`
 	Epoch      uint64            `json:"epoch"`
 	Primary    string            `json:"primary"`
+	Copies     []copyJSON        `json:"copies"`     // on every node that has one or is to have one
+	Replicas   uint32            `json:"replicas"`   // how many in-sync copies there shall be
+	MinCopies  uint32            `json:"min_copies"` // in-sync copies below which writes wait
+	Forced     []forcedJSON      `json:"forced"`     // failovers that an operator forced, oldest first
 	Mountpoint string            `json:"mountpoint"`
 	Holders    []string          `json:"holders"`
 	Origin     string            `json:"origin,omitempty"`
@@ -85,6 +89,7 @@ func toVolumeJSON(v *ballastv1.Volume) volumeJSON {
 		UID: v.GetUid(), GID: v.GetGid(), Mode: fmt.Sprintf("%04o", v.GetMode()),
 		CreatedAt: toTime(v.GetCreatedAt()), RemovedAt: toTime(v.GetRemovedAt()),
 		State: v.GetState(), Epoch: v.GetEpoch(), Primary: v.GetPrimary(), Mountpoint: v.GetMountpoint(),
+		Copies: toCopiesJSON(v.GetCopies()), Replicas: v.GetReplicas(), MinCopies: v.GetMinCopies(), Forced: toForcedJSON(v.GetForced()),
 		Holders: append([]string{}, v.GetHolders()...),
 		Origin:  v.GetOrigin(), Archive: toArchivedJSON(v.GetArchive()), Hydration: toHydrationJSON(v.GetHydration()),
 		Engine: toEngineJSON(v.GetEngine()), Conditions: conditionsJSON(v.GetConditions()),

@@ -15,8 +15,10 @@ func newVolumeLs(c *cli) *cobra.Command {
 		Use:     "ls [--trash]",
 		Aliases: []string{"list"},
 		Short:   "list the volumes",
-		Long: `List the volumes. USED is what a volume's files take on this node's disk; HEALTH
-names what needs attention, "ballast volume inspect" explains it.`,
+		Long: `List the volumes. PRIMARY is the node that holds a volume, USED what its files
+take on that node's disk, else on this one's; COPIES how many are in sync, of
+how many there shall be. HEALTH names what needs attention, "ballast volume
+inspect" explains it.`,
 		Example:           "  ballast volume ls\n  ballast volume ls --trash\n  ballast volume ls --json | jq -r '.volumes[] | select(.state == \"attached\") | .name'",
 		Args:              operands(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -53,11 +55,11 @@ func (c *cli) printNames(volumes []*ballastv1.Volume) error {
 }
 
 func (c *cli) volumeRows(volumes []*ballastv1.Volume) [][]string {
-	rows := [][]string{{"NAME", "SIZE", "USED", "FS", "CLASS", "STATE", "NODE", "CREATED", "HEALTH"}}
+	rows := [][]string{{"NAME", "SIZE", "USED", "FS", "CLASS", "STATE", "PRIMARY", "COPIES", "CREATED", "HEALTH"}}
 	for _, v := range volumes {
 		rows = append(rows, []string{
 			v.GetName(), size(v.GetSizeBytes()), size(v.GetUsedBytes()), v.GetFs(), v.GetClass(),
-			v.GetState(), or(v.GetPrimary(), "-"), or(ago(c.now(), v.GetCreatedAt().AsTime()), "-"), health(v),
+			v.GetState(), or(v.GetPrimary(), "-"), copiesColumn(v), or(ago(c.now(), v.GetCreatedAt().AsTime()), "-"), health(v),
 		})
 	}
 	return rows
