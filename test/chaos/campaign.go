@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
@@ -221,6 +222,9 @@ func (c *campaign) keepLogs() error {
 		if err != nil {
 			return err
 		}
+		if err := os.WriteFile(filepath.Join(to, "state.txt"), []byte(stateNow(n)), 0o644); err != nil {
+			return err
+		}
 		for _, file := range append(engines, n.Agent.LogFile()) {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -232,6 +236,31 @@ func (c *campaign) keepLogs() error {
 		}
 	}
 	return nil
+}
+
+// stateNow is what a node's kernel and its agent say at the moment.
+func stateNow(n *lab.Node) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var all strings.Builder
+	for _, words := range [][]string{
+		{"ps", "-eo", "pid,stat,wchan:20,etimes,args"},
+		{"cat", "/proc/self/mountinfo"},
+		{"ballast", "status"},
+		{"ballast", "node", "ls"},
+		{"ballast", "volume", "inspect", volumeName},
+	} {
+		run := n.Output
+		if words[0] == "ballast" {
+			run = func(ctx context.Context, _ string, args ...string) (string, error) { return n.Ballast(ctx, args...) }
+		}
+		out, err := run(ctx, words[0], words[1:]...)
+		fmt.Fprintf(&all, "$ %s\n%s\n", strings.Join(words, " "), out)
+		if err != nil {
+			fmt.Fprintf(&all, "(%v)\n", err)
+		}
+	}
+	return all.String()
 }
 
 // inSync reports whether a node's copy counts.
