@@ -41,6 +41,7 @@ func (r *records) Change(ctx context.Context, c replica.Change) (replica.Members
 		return m, fmt.Errorf("change the in-sync copies of volume %s: %w", r.volume, err)
 	}
 	_, err = r.gate.setMembers(m)
+	m.Session = max(m.Session, r.gate.session.Load()) // the agent may not have heard yet that this engine serves
 	return m, err
 }
 
