@@ -83,7 +83,8 @@ func (n *node) lookAtNode(k cluster.Node) nodeView {
 	v.since = n.sightings.note(k.Name, v.state, away)
 	v.member = n.isMember(k.Name)
 	if k.Name != n.cfg.Node {
-		v.free = uint64(max(0, n.records.Session(k.Name).Free))
+		session := n.records.Session(k.Name)
+		v.free, v.size = uint64(max(0, session.Free)), uint64(max(0, session.Size))
 		return v
 	}
 	if size, free, err := diskSpace(n.cfg.DataDir); err == nil {

@@ -79,7 +79,7 @@ func (n *node) keepSessionAmong(ctx context.Context, feed *cluster.Feed) error {
 	last, until, _ := n.session.keeper.Read()
 	go func() { // ends with ctx, and is waited for
 		done <- n.records.KeepSession(ctx, cluster.SessionConfig{
-			Lease: n.lease(), Boot: lease.Now, Free: n.freeSpace, Last: last, Until: until,
+			Lease: n.lease(), Boot: lease.Now, Disk: n.diskOfVolumes, Last: last, Until: until,
 			OnRenewed: func(number uint64, until time.Duration) { n.session.renewed(number, until, n.lease()) },
 		})
 	}()
@@ -101,12 +101,13 @@ func (n *node) keepSessionAmong(ctx context.Context, feed *cluster.Feed) error {
 // lease is how long a node may be silent before others take over what it has.
 func (n *node) lease() time.Duration { return n.cfg.Lease }
 
-func (n *node) freeSpace() int64 {
-	_, free, err := diskSpace(n.cfg.DataDir)
+// diskOfVolumes returns the size of the disk that volumes are on, and what is free of it.
+func (n *node) diskOfVolumes() (size, free int64) {
+	s, f, err := diskSpace(n.cfg.DataDir)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return int64(free) //nolint:gosec // no disk has 8 EiB
+	return int64(s), int64(f) //nolint:gosec // no disk has 8 EiB
 }
 
 // followSessions confirms what is attached whenever another session began (A17).

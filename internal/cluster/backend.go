@@ -25,17 +25,15 @@ var (
 func (r *Records) run(ctx context.Context) error {
 	var begun *etcd // a member that was started while this node was a client
 	for {
-		err := r.forsakeOwn()
-		if err == nil {
-			switch r.mode() {
-			case member:
-				err = r.runMember(ctx, begun)
-				begun = nil
-			case client:
-				begun, err = r.runClient(ctx)
-			case stranger:
-				err = r.runStranger(ctx)
-			}
+		var err error
+		switch r.mode() {
+		case member:
+			err = r.runMember(ctx, begun)
+			begun = nil
+		case client:
+			begun, err = r.runClient(ctx)
+		case stranger:
+			err = r.runStranger(ctx)
 		}
 		switch {
 		case errors.Is(err, errSwitch):
@@ -51,24 +49,6 @@ func (r *Records) run(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// forsakeOwn sets aside what this node has, after Join.
-func (r *Records) forsakeOwn() error {
-	r.mu.Lock()
-	forsake := r.forsake
-	r.mu.Unlock()
-	if !forsake {
-		return nil
-	}
-	if err := r.setAside(); err != nil {
-		return err
-	}
-	r.view.forget()
-	r.mu.Lock()
-	r.forsake = false
-	r.mu.Unlock()
-	return nil
 }
 
 // runMember holds etcd; begun is nil unless the member was started already.
@@ -249,7 +229,7 @@ func (r *Records) runStranger(ctx context.Context) (err error) {
 		r.setKeys(nil, whyAway(err))
 		err = errors.Join(err, closeLink(link))
 	}()
-	return r.follow(ctx, etcdKeys{link})
+	return r.follow(ctx, strangerKeys{etcdKeys{link}, r})
 }
 
 // attendPause is how often a client looks at who holds etcd when nothing tells it.

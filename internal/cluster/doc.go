@@ -23,6 +23,8 @@
 //	    gets its vote when the number of votes is odd with it, or about to be.
 //	C11 A token is spent by one, and a node's generation is never given twice.
 //	C12 A member that has lost what it kept is never started again as the same member.
+//	C13 In an etcd that is not ours a node changes nothing before it has joined, and
+//	    nothing after it was removed; it may begin a cluster where there is none.
 //
 // # Decisions
 //

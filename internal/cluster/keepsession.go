@@ -12,9 +12,9 @@ import (
 
 // SessionConfig says how a node keeps its session. Times are of CLOCK_BOOTTIME.
 type SessionConfig struct {
-	Lease time.Duration        // how long it stands without being renewed; 0: [DefaultLease]
-	Boot  func() time.Duration // tells the time
-	Free  func() int64         // tells how many bytes the node has room for; nil: none
+	Lease time.Duration             // how long it stands without being renewed; 0: [DefaultLease]
+	Boot  func() time.Duration      // tells the time
+	Disk  func() (size, free int64) // of what the node keeps volumes on, in bytes; nil: not known
 
 	// The session that the node had when its agent ended last, and until when. It goes on
 	// when that is in time. 0: none is known.
@@ -89,7 +89,9 @@ func (k *sessionKeeper) renew(ctx context.Context) (bool, error) {
 		}
 	}
 	asked := k.cfg.Boot()
-	data, err := json.Marshal(k.pulse.write(asked, k.free()))
+	next := k.pulse.write(asked)
+	next.Size, next.Free = k.disk()
+	data, err := json.Marshal(next)
 	if err != nil {
 		return false, err
 	}
@@ -132,11 +134,11 @@ func (k *sessionKeeper) read(ctx context.Context, keys keyspace, key string) err
 	return nil
 }
 
-func (k *sessionKeeper) free() int64 {
-	if k.cfg.Free == nil {
-		return 0
+func (k *sessionKeeper) disk() (size, free int64) {
+	if k.cfg.Disk == nil {
+		return 0, 0
 	}
-	return k.cfg.Free()
+	return k.cfg.Disk()
 }
 
 // complain says once that renewing fails.

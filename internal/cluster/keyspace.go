@@ -80,7 +80,11 @@ func (e etcdKeys) get(ctx context.Context, key string) (item, error) {
 }
 
 func (e etcdKeys) swap(ctx context.Context, conditions, changes []item) (bool, int64, error) {
-	var compares []clientv3.Cmp
+	return e.swapIf(ctx, nil, conditions, changes)
+}
+
+// swapIf is swap with conditions of another kind besides.
+func (e etcdKeys) swapIf(ctx context.Context, compares []clientv3.Cmp, conditions, changes []item) (bool, int64, error) {
 	for _, c := range conditions {
 		compares = append(compares, clientv3.Compare(clientv3.ModRevision(c.key), "=", c.rev))
 	}

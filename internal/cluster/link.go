@@ -33,7 +33,7 @@ func newLink(urls []string, config *tls.Config) (*clientv3.Client, error) {
 		PermitWithoutStream:  false,
 		MaxCallRecvMsgSize:   maxViewFile,
 		Logger:               zap.NewNop(),
-		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: dialPatience})},
+		DialOptions:          []grpc.DialOption{grpc.WithNoProxy(), grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: dialPatience})},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the members of etcd at %v: %w", urls, err)

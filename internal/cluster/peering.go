@@ -9,8 +9,6 @@ import (
 	"slices"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
-
-	"github.com/ballast-io/ballast"
 )
 
 // Peering is how this node and the others reach each other's etcd: by the one port
@@ -61,20 +59,6 @@ func (r *Records) SetPeering(p Peering) {
 	case r.switched <- struct{}{}:
 	default: // it will be seen with the one before
 	}
-}
-
-// Join gives up this node's own records, of which none may be a volume's, for those of
-// the cluster that it was admitted to.
-func (r *Records) Join(p Peering) error {
-	if own := len(r.List()) + len(r.Trash()); own > 0 {
-		return fmt.Errorf("join a cluster: this node has %d volumes of its own, also counting those in the trash; remove them first, or join with another machine: %w", own, ballast.ErrInUse)
-	}
-	p.Joined = true
-	r.mu.Lock()
-	r.forsake = true
-	r.mu.Unlock()
-	r.SetPeering(p)
-	return nil
 }
 
 func (r *Records) currentPeering() *Peering {

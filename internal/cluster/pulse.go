@@ -24,10 +24,10 @@ func resume(lease time.Duration, stored storedSession, last uint64, until, now t
 
 // write returns what is to be written at a moment. Once the session ran out that is the
 // next one: whoever watched the earlier one may have claimed what was under it.
-func (p *pulse) write(now time.Duration, free int64) storedSession {
+func (p *pulse) write(now time.Duration) storedSession {
 	p.lapse(now)
 	p.beat++
-	return storedSession{Number: p.number, Beat: p.beat, Lease: p.lease.Milliseconds(), Free: free}
+	return storedSession{Number: p.number, Beat: p.beat, Lease: p.lease.Milliseconds()}
 }
 
 // wrote takes in that what write returned at a moment was stored, as was heard at

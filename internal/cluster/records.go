@@ -45,7 +45,6 @@ type Records struct {
 	ready   chan struct{}
 	err     error          // why the records are away
 	peering *Peering       // what it points to is never changed
-	forsake bool           // what this node has is to be set aside for what others have
 	serving *memberHandler // nil: no others are served
 	force   bool           // the next start goes on alone
 	leads   bool           // this node's member leads etcd

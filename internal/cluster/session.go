@@ -22,10 +22,11 @@ const maxSession = 4 << 10
 
 // storedSession is the value of a session's key.
 type storedSession struct {
-	Number uint64 `json:"number"`   // 1 and up; another one follows when it ran out
-	Beat   uint64 `json:"beat"`     // raised at every renewal, so that the value differs
-	Lease  int64  `json:"lease_ms"` // how long it stands without being renewed
-	Free   int64  `json:"free"`     // bytes that the node has room for
+	Number uint64 `json:"number"`         // 1 and up; another one follows when it ran out
+	Beat   uint64 `json:"beat"`           // raised at every renewal, so that the value differs
+	Lease  int64  `json:"lease_ms"`       // how long it stands without being renewed
+	Free   int64  `json:"free"`           // bytes that the node has room for
+	Size   int64  `json:"size,omitempty"` // bytes of the disk that it keeps volumes on; 0: not said
 }
 
 func decodeSession(data []byte) (storedSession, error) {
@@ -48,6 +49,7 @@ type Session struct {
 	Number uint64        // 0: it has none
 	Lease  time.Duration // how long it stands without being renewed
 	Free   int64         // bytes that the node has room for
+	Size   int64         // bytes of the disk that it keeps volumes on; 0: not known
 	Quiet  time.Duration // since this node saw it change, or saw that there is none
 	Over   bool          // it has been quiet for a lease: what the node holds may be claimed
 }
@@ -141,7 +143,7 @@ func (v *sessions) judge(node ballast.NodeID, now time.Time) (Session, int64) {
 }
 
 func (v *sessions) judgeLocked(node ballast.NodeID, s sighting, now time.Time) Session {
-	out := Session{Node: node, Number: s.saw.Number, Lease: s.lease, Free: s.saw.Free, Quiet: now.Sub(s.at)}
+	out := Session{Node: node, Number: s.saw.Number, Lease: s.lease, Free: s.saw.Free, Size: s.saw.Size, Quiet: now.Sub(s.at)}
 	if s.lease == 0 {
 		out.Lease = v.own
 	}

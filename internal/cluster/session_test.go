@@ -43,7 +43,7 @@ func TestPulse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := resume(lease, tt.stored, tt.last, tt.until, tt.asked)
-			p.write(tt.asked, 0)
+			p.write(tt.asked)
 			if good := p.wrote(tt.asked, tt.heard); good != tt.good || p.number != tt.number || good && p.until != tt.untilBefore {
 				t.Errorf("good %t, session %d until %s; want %t, %d until %s", good, p.number, p.until, tt.good, tt.number, tt.untilBefore)
 			}
@@ -116,7 +116,7 @@ func watchOneSession(random *rand.Rand) (claims, renewed int, _ error) {
 			if random.IntN(8) == 0 {
 				slow = between(0, 12*time.Second)
 			}
-			value, err := json.Marshal(p.write(holderClock(now), 0))
+			value, err := json.Marshal(p.write(holderClock(now)))
 			if err != nil {
 				return claims, renewed, err
 			}
@@ -209,7 +209,7 @@ func TestKeepSession(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- r.KeepSession(ctx, SessionConfig{Lease: lease, Boot: boot, Free: func() int64 { return 42 }, OnRenewed: func(session uint64, u time.Duration) {
+			done <- r.KeepSession(ctx, SessionConfig{Lease: lease, Boot: boot, Disk: func() (int64, int64) { return 77, 42 }, OnRenewed: func(session uint64, u time.Duration) {
 				mu.Lock()
 				defer mu.Unlock()
 				told, until = append(told, session), u
@@ -245,7 +245,7 @@ func TestKeepSession(t *testing.T) {
 			t.Errorf("after more than a lease it was told of %v; want session 2", got)
 		}
 		var stored storedSession
-		if err := json.Unmarshal(m.items[sessionKey("n1")].value, &stored); err != nil || stored.Free != 42 || stored.Number != 2 {
+		if err := json.Unmarshal(m.items[sessionKey("n1")].value, &stored); err != nil || stored.Free != 42 || stored.Size != 77 || stored.Number != 2 {
 			t.Errorf("stored %+v, %v", stored, err)
 		}
 		cancel()

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +109,61 @@ func (r *Records) Authority(ctx context.Context) ([]byte, error) {
 		err = fmt.Errorf("there is none yet: %w", ballast.ErrNotFound)
 	}
 	return got.value, wrapNonNil("read the certificate authority", err)
+}
+
+// Found begins a cluster: it stores the certificate authority and the first node, both or
+// neither. The error is [ballast.ErrExists] when there is a cluster, unless its authority is the same:
+// then this was asked before, and the node is returned that was stored.
+func (r *Records) Found(ctx context.Context, authority []byte, n Node) (Node, error) {
+	keys, err := r.keyspace(ctx)
+	if err == nil {
+		err = n.check()
+	}
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	last, err := keys.get(ctx, generationKey)
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	if n.Generation, err = nextGeneration(last.value); err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	data, err := encodeNode(n)
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	ok, rev, err := keys.swap(ctx, []item{{key: authorityKey}, {key: nodeKey(n.Name)}, last}, []item{
+		{key: authorityKey, value: authority},
+		{key: generationKey, value: strconv.AppendUint(nil, n.Generation, 10)},
+		{key: nodeKey(n.Name), value: data},
+	})
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	if !ok {
+		return r.founded(ctx, keys, authority, n.Name)
+	}
+	n.Revision = rev
+	r.view.putNode(n) // C6
+	return n, nil
+}
+
+// founded returns the node that an earlier Found has stored.
+func (r *Records) founded(ctx context.Context, keys keyspace, authority []byte, name ballast.NodeID) (Node, error) {
+	stored, err := keys.get(ctx, authorityKey)
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	n, rev, err := fetchNode(ctx, keys, name)
+	if err != nil {
+		return Node{}, fmt.Errorf("begin a cluster: %w", err)
+	}
+	if rev == 0 || !bytes.Equal(stored.value, authority) {
+		return Node{}, fmt.Errorf("begin a cluster: there is one already, and this node is not in it; type `ballast token create` on one of its nodes, and here what it prints: %w", ballast.ErrExists)
+	}
+	r.view.putNode(n) // C6
+	return n, nil
 }
 
 // SetAuthority stores the certificate authority unless there is one, and returns the

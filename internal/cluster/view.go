@@ -160,17 +160,6 @@ func (v *view) signalLocked(c change) {
 	}
 }
 
-// forget forgets everything: what comes is another cluster's.
-func (v *view) forget() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	clear(v.records)
-	clear(v.nodes)
-	v.members, v.complete = nil, false
-	v.nameAllLocked()
-	v.signalLocked(change{all: true})
-}
-
 func (v *view) size() int {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
