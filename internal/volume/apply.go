@@ -23,24 +23,26 @@ var errInterrupted = errors.New("it was interrupted")
 type pauser func(folded int) error
 
 // round folds the oldest generation into the image, in the order of blocks. The
-// caller holds applying. It fails with a [*lackError], and has done nothing, when
-// chunks must be fetched first.
+// caller holds applying. It fails with a [*lackError] or an [*uncommittedError], and has
+// done nothing, when chunks must be fetched, or other copies waited for, first.
 //
 // The order is what keeps V2 and V3: the generation is committed before the
-// image is touched, the image is durable before the applied LSN moves, and the
-// segments are let go last.
+// image is touched, the chunk table says durably what is about to change, the image is
+// durable before the applied LSN moves, and the segments are let go last.
 func (v *Volume) round(pause pauser) error {
 	g := v.oldest()
 	if g == nil {
 		return nil
 	}
-	if err := v.commitTo(g.last); err != nil && !seeded(foldUncommitted) {
+	if err := v.mustBeCommitted(g.last); err != nil && !seeded(foldUncommitted) {
 		return err
 	}
 	if err := v.cover(g); err != nil {
 		return err
 	}
-	v.partly = true
+	if err := v.announce(g); err != nil {
+		return v.setback(fmt.Errorf("fold log into image: %w", err))
+	}
 	if err := v.fold(g, pause); err != nil {
 		return v.setback(fmt.Errorf("fold log into image: %w", err))
 	}
@@ -55,17 +57,41 @@ func (v *Volume) round(pause pauser) error {
 	return nil
 }
 
-// commitOldest waits for the other copies before a round does, which would hold up
-// whoever else needs the image.
-func (v *Volume) commitOldest() error {
-	if v.opts.Shipper == nil {
-		return nil
+// announce makes the chunk table say which chunks a generation changes, before the first
+// of them does: an image that has a part of it says so after a crash as well. What
+// was begun can only be finished; no leader can cut it any more.
+func (v *Volume) announce(g *generation) error {
+	for _, x := range g.zeros {
+		v.changed(x, g.last)
 	}
-	if g := v.oldest(); g != nil {
-		return v.commitTo(g.last)
+	for b := range g.blocks {
+		v.chunks.changed(int(b/blocksPerChunk), g.last)
+	}
+	if !seeded(foldUnannounced) {
+		if err := v.chunks.store(); err != nil {
+			return err
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.begun = max(v.begun, g.last)
+	return nil
+}
+
+// finishBegun makes the image the volume at an LSN, if a part of a generation is in it
+// beyond lsn. The caller holds applying.
+func (v *Volume) finishBegun(lsn ballast.LSN) error {
+	for v.isPartly() && v.begun > lsn {
+		if err := v.roundOnFull(fullSpeed); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+// isPartly reports whether the image has a part of the oldest generation. The caller
+// holds applying.
+func (v *Volume) isPartly() bool { return v.begun > v.applied }
 
 // oldest returns the generation to fold next, nil when all is folded. The
 // active one is set aside when no other is left.
@@ -82,13 +108,13 @@ func (v *Volume) oldest() *generation {
 }
 
 // foldable reports whether there is something to fold. A copy that follows can only wait
-// to be told that more is committed (R5). The caller holds mu.
+// to be told that more is committed (R5), which what it has begun to fold is. The caller holds mu.
 func (v *Volume) foldable() bool {
 	next := v.active
 	if len(v.frozen) > 0 {
 		next = v.frozen[0]
 	}
-	return !next.isEmpty() && (!v.following || next.last <= v.committed || seeded(foldBeyondCommitted))
+	return !next.isEmpty() && (!v.following || next.last <= max(v.committed, v.begun) || seeded(foldBeyondCommitted))
 }
 
 // freezeIfAny is freeze, unless there is nothing to set aside. The caller holds mu.
@@ -107,7 +133,6 @@ func (v *Volume) freeze(end position) {
 }
 
 func (v *Volume) finishRound(g *generation) {
-	v.partly = false
 	used, err := v.image.Allocated()
 	v.counters.rounds.Add(1)
 	v.mu.Lock()
@@ -143,7 +168,6 @@ func (v *Volume) setback(err error) error {
 // fold brings the image to the end of a generation.
 func (v *Volume) fold(g *generation, pause pauser) error {
 	for _, x := range g.zeros {
-		v.changed(x, g.last)
 		v.preserve(x)
 		if err := v.image.Punch(int64(x.first)*blockSize, int64(x.end-x.first)*blockSize); err != nil {
 			return err
@@ -201,7 +225,6 @@ func (v *Volume) foldRun(g *generation, blocks []ballast.Block, buf []byte) erro
 		done += n
 	}
 	x := extent{blocks[0], blocks[0] + ballast.Block(len(blocks))}
-	v.changed(x, g.last)
 	v.preserve(x)
 	_, err := v.image.WriteAt(buf, int64(blocks[0])*blockSize)
 	return err

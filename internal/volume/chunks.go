@@ -88,7 +88,19 @@ func (c *chunks) turnOnDisk(page int) (turn uint32) {
 	return turn
 }
 
-// changed notes that a chunk's bytes changed in a round of apply up to lsn.
+// begun returns the highest LSN that chunks were about to change at when the image was
+// the volume at applied; 0 if there is none above it.
+func (c *chunks) begun(applied ballast.LSN) (lsn ballast.LSN) {
+	for _, entry := range c.table {
+		lsn = max(lsn, ballast.LSN(entry&^presentBit))
+	}
+	if lsn <= max(applied, 1) { // a volume that was made from an archive may have changed chunks at LSN 0
+		return 0
+	}
+	return lsn
+}
+
+// changed notes that a chunk's bytes change in a round of apply up to lsn.
 func (c *chunks) changed(chunk int, lsn ballast.LSN) {
 	c.table[chunk] = c.table[chunk]&presentBit | uint64(lsn)
 	c.dirty[chunk/chunksPerPage] = true

@@ -97,7 +97,7 @@ func (s *sheet) flush() error {
 
 // fold makes a round, and fetches what it needs first.
 func (s *sheet) fold(ctx context.Context) error {
-	return s.v.withChunks(ctx, func() error {
+	return s.v.whenReady(ctx, func() error {
 		s.v.applying.Lock()
 		defer s.v.applying.Unlock()
 		return s.v.round(fullSpeed)

@@ -97,7 +97,7 @@ func (w *worker) epoch() ballast.Epoch {
 
 // TestPowerCutWhileOpening cuts the power during recovery itself.
 func TestPowerCutWhileOpening(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(200 / share) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		disk := crashfs.New()
 		makeSmall(t, disk)

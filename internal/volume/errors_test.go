@@ -19,7 +19,7 @@ func TestFailingDisk(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/forever=%t", errno, forever), func(t *testing.T) {
 				t.Parallel()
 				for seed := range uint64(2) {
-					for n, more := 0, true; more; n++ {
+					for n, more := int(seed), true; more; n += share {
 						more = failAt(t, seed, n, errno, forever)
 					}
 				}

@@ -10,16 +10,21 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// withChunks does what may be in want of missing chunks until it is not: it
-// holds its locks itself, and none of them while a chunk is fetched.
-func (v *Volume) withChunks(ctx context.Context, do func() error) error {
+// whenReady does what may be in want of missing chunks, or of the other copies' word,
+// until it is not: it holds its locks itself, and none of them while others are waited for.
+func (v *Volume) whenReady(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		lack := (*lackError)(nil)
-		if !errors.As(err, &lack) {
+		lack, early := (*lackError)(nil), (*uncommittedError)(nil)
+		switch {
+		case errors.As(err, &lack):
+			err = v.obtainAll(ctx, lack.chunks)
+		case errors.As(err, &early):
+			err = v.commitTo(early.lsn)
+		default:
 			return err
 		}
-		if err := v.obtainAll(ctx, lack.chunks); err != nil {
+		if err != nil {
 			return fmt.Errorf("fold log into image: %w", err)
 		}
 	}

@@ -79,6 +79,9 @@ func (v *Volume) follow(epoch ballast.Epoch, lineage Lineage, cut ballast.LSN) e
 	if v.desc.Merging != 0 {
 		return fmt.Errorf("%w: it is being brought to another point", ballast.ErrNotReady)
 	}
+	if err := v.finishBegun(cut); err != nil {
+		return err
+	}
 	if err := v.mayCut(lineage, cut); err != nil {
 		return errors.Join(err, v.promise(epoch))
 	}

@@ -457,9 +457,26 @@ func TestFailedSyncOfCopyIsForever(t *testing.T) {
 	}
 }
 
-// TestFollowInterruptsFolding lets a new leader come while a slow round of apply is under
-// way: it must not wait for the round's end.
-func TestFollowInterruptsFolding(t *testing.T) {
+// TestLeaderInterruptsFolding lets a leader come while a slow round of apply is under
+// way: it must not wait for the round's end, whatever it wants.
+func TestLeaderInterruptsFolding(t *testing.T) {
+	for name, do := range map[string]func(f *Follower) error{
+		"follow": func(f *Follower) error { return f.Follow(2, Lineage{{1, 1}, {2, 21}}, 20) },
+		"grow":   func(f *Follower) error { return f.Resize(2 * testSize) },
+		"stage": func(f *Follower) error {
+			s, err := f.Stage(StagePoint{LSN: 20, Epoch: 1, Size: testSize, Lineage: Lineage{{1, 1}}})
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		},
+		"compare": func(f *Follower) error { _ = f.Changed(0); return nil },
+	} {
+		t.Run(name, func(t *testing.T) { interruptsFolding(t, do) })
+	}
+}
+
+func interruptsFolding(t *testing.T, do func(f *Follower) error) {
 	disk := crashfs.New()
 	f := newFollower(t, disk)
 	for lsn := range ballast.LSN(20) {
@@ -471,7 +488,7 @@ func TestFollowInterruptsFolding(t *testing.T) {
 	var followed <-chan error
 	disk.FailWith(func(_ int, kind string) error {
 		if kind == "write" && followed == nil {
-			followed = later(func() error { return f.Follow(2, Lineage{{1, 1}, {2, 21}}, 20) })
+			followed = later(func() error { return do(f) })
 			for f.v.urgent.Load() == 0 {
 				runtime.Gosched()
 			}

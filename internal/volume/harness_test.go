@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -140,10 +141,17 @@ func (w *worker) step() error {
 	case n < 18:
 		return w.flush()
 	default:
-		w.v.applying.Lock()
-		defer w.v.applying.Unlock()
-		return w.v.round(fullSpeed)
+		return foldNow(w.v)
 	}
+}
+
+// foldNow makes a round of apply.
+func foldNow(v *Volume) error {
+	return v.whenReady(context.Background(), func() error {
+		v.applying.Lock()
+		defer v.applying.Unlock()
+		return v.round(fullSpeed)
+	})
 }
 
 func (w *worker) span(limit int) (first, count int) {

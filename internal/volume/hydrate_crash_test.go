@@ -17,7 +17,7 @@ import (
 // random, from a source that fails at random, and cuts the power before the
 // operations of all that (V2, V8, V9). Now and then the cut is real.
 func TestPowerCutWhileHydrating(t *testing.T) {
-	seeds, cuts := uint64(sheetSeeds), 120
+	seeds, cuts := uint64(sheetSeeds), 120/share
 	if testing.Short() {
 		seeds = min(seeds, 4)
 	}
@@ -161,34 +161,38 @@ func (f hookedFile) Sync() error {
 // and cuts the power after the table was written: it must not have that chunk (V8).
 func TestPowerCutAfterLateArrival(t *testing.T) {
 	for seed := range uint64(8) {
-		rng := rand.New(rand.NewPCG(seed, 40))
-		disk := crashfs.New()
-		s, o := hollowSheet(t, disk, rng, sheetChunks, hollowLSN)
-		tapped := &hooked{FS: disk}
-		v, err := openHollow(tapped, 8, o)
-		if err != nil {
+		synctest.Test(t, func(t *testing.T) { arriveLate(t, seed) })
+	}
+}
+
+func arriveLate(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 40))
+	disk := crashfs.New()
+	s, o := hollowSheet(t, disk, rng, sheetChunks, hollowLSN)
+	tapped := &hooked{FS: disk}
+	v, err := openHollow(tapped, 8, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := func(chunk int) {
+		if err := v.obtain(t.Context(), chunk); err != nil {
 			t.Fatal(err)
 		}
-		fetch := func(chunk int) {
-			if err := v.obtain(t.Context(), chunk); err != nil {
-				t.Fatal(err)
-			}
+	}
+	tapped.synced = func() {
+		for chunk := 1; chunk < sheetChunks; chunk++ {
+			fetch(chunk)
 		}
-		tapped.synced = func() {
-			for chunk := 1; chunk < sheetChunks; chunk++ {
-				fetch(chunk)
-			}
-		}
-		fetch(0)
-		if err := v.keepArrived(); err != nil {
-			t.Fatal(err)
-		}
-		after, err := openHollow(disk.PowerCut(rng), 9, o)
-		if err == nil {
-			err = s.verify(after)
-		}
-		if err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
+	}
+	fetch(0)
+	if err := v.keepArrived(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := openHollow(disk.PowerCut(rng), 9, o)
+	if err == nil {
+		err = s.verify(after)
+	}
+	if err != nil {
+		t.Errorf("seed %d: %v", seed, err)
 	}
 }

@@ -58,6 +58,8 @@ func (f *Follower) finish(s *Staging) error {
 
 // standStill takes all locks but mu, and returns what releases them.
 func (f *Follower) standStill() (release func()) {
+	f.v.urgent.Add(1)
+	defer f.v.urgent.Add(-1)
 	all := []*sync.Mutex{&f.appending, &f.v.applying, &f.v.making, &f.v.writing}
 	for _, m := range all {
 		m.Lock()
@@ -175,14 +177,14 @@ func (v *Volume) adoptMerged(d *descriptor) error {
 		return err
 	}
 	err = v.chunks.file.Close()
-	v.desc, v.chunks, v.partly = d, c, false
+	v.desc, v.chunks = d, c
 	v.hydration.refill(c)
 	used, failed := v.image.Allocated()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.size, v.applied, v.committed, v.imageUsed = d.Size, d.Applied, d.Applied, used
 	v.promised, v.incomplete = d.Promised, false
-	v.active = newGeneration(d.Applied + 1)
+	v.begun, v.active = 0, newGeneration(d.Applied+1)
 	v.log.restart(d)
 	return errors.Join(err, failed)
 }

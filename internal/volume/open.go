@@ -82,6 +82,7 @@ func (v *Volume) openFiles() (err error) {
 	if v.chunks, err = openChunks(v.fsys, v.dir, v.size); err != nil {
 		return err
 	}
+	v.begun = v.chunks.begun(v.applied)
 	v.hydration.init(v.chunks, v.opts)
 	return nil
 }
@@ -105,6 +106,9 @@ func (v *Volume) readLogOf(segs []*segment) error {
 		}
 		if v.following && v.desc.History.reignAt(rec.lsn).From == rec.lsn && !v.active.isEmpty() {
 			v.freeze(rec.pos) // as turnTo does
+		}
+		if v.begun > 0 && rec.lsn == v.begun+1 && !v.active.isEmpty() {
+			v.freeze(rec.pos) // what was begun is folded again, and nothing besides
 		}
 		v.index(rec)
 	}}

@@ -6,6 +6,9 @@ package volume
 // ten times as slow and finds nothing more, as only one goroutine is at work.
 const powerCuts = 5_000
 
+// share is how many seeds, failures or cuts there are for each that is tried.
+const share = 5
+
 // See norace_test.go.
 const (
 	sheetSeeds   = 2

@@ -11,8 +11,7 @@ import (
 // as zeros. After a power cut the volume has the old size or the new one, and
 // once Resize has returned nil, the new one.
 func (v *Volume) Resize(size int64) error {
-	v.applying.Lock()
-	defer v.applying.Unlock()
+	defer v.interrupt()()
 	now, err := v.Size(), v.Err()
 	switch {
 	case err != nil:

@@ -74,7 +74,7 @@ func (v *Volume) makeRoom() error {
 	}
 	// The log has its share of the disk, or the disk is full: let go of what the
 	// log holds instead.
-	return v.withChunks(context.Background(), func() error { return v.foldForRoom(full) })
+	return v.whenReady(context.Background(), func() error { return v.foldForRoom(full) })
 }
 
 // foldForRoom lets go of what the log holds, or returns why there is no room.

@@ -69,10 +69,7 @@ func (v *Volume) foldOnce(ctx context.Context, l load) (more bool, err error) {
 	if !shouldFold(l) {
 		return false, nil
 	}
-	if err := v.commitOldest(); err != nil {
-		return false, err
-	}
-	err = v.withChunks(ctx, func() error {
+	err = v.whenReady(ctx, func() error {
 		v.applying.Lock()
 		defer v.applying.Unlock()
 		return v.roundOnFull(v.paced(ctx))

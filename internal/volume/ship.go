@@ -82,6 +82,27 @@ func (v *Volume) commitTo(lsn ballast.LSN) error {
 	return v.awaitCommitted(lsn)
 }
 
+// uncommittedError reports records that the image may not have yet.
+type uncommittedError struct{ lsn ballast.LSN }
+
+func (e *uncommittedError) Error() string {
+	return fmt.Sprintf("the volume's other copies do not have record %d yet", e.lsn)
+}
+
+// mustBeCommitted is commitTo for who holds applying: other copies are not waited for, it
+// fails with an [*uncommittedError]. What needs the image goes on while one of them is stalled.
+func (v *Volume) mustBeCommitted(lsn ballast.LSN) error {
+	if v.opts.Shipper == nil || seeded(skipReplicas) {
+		return v.commitTo(lsn)
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if err := v.usable(); err != nil || v.committed >= lsn {
+		return err
+	}
+	return &uncommittedError{lsn}
+}
+
 // awaitCommitted waits for the other copies, with no lock held: so the next flush is
 // on its way while this one is waited for.
 func (v *Volume) awaitCommitted(lsn ballast.LSN) error {

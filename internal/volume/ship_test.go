@@ -169,11 +169,7 @@ func TestFoldWaitsForCommitted(t *testing.T) {
 				}
 			}
 			disk.KeepTrace()
-			folded := later(func() error {
-				v.applying.Lock()
-				defer v.applying.Unlock()
-				return v.round(fullSpeed)
-			})
+			folded := later(func() error { return foldNow(v) })
 			if lsn := <-p.asked; lsn != 1 {
 				t.Errorf("folding waits for LSN %d; want 1", lsn)
 			}
@@ -216,9 +212,7 @@ func TestFencedVolume(t *testing.T) {
 	if err := v.Flush(); !errors.Is(err, fenced) {
 		t.Errorf("Flush = %v; want the shipper's error for ever", err)
 	}
-	v.applying.Lock()
-	err := v.round(fullSpeed)
-	v.applying.Unlock()
+	err := foldNow(v)
 	if !errors.Is(err, fenced) || v.Stats().Applied != 0 {
 		t.Errorf("folding = %v, applied = %d; want nothing folded", err, v.Stats().Applied)
 	}

@@ -210,7 +210,7 @@ func TestSince(t *testing.T) {
 		t.Run(fmt.Sprintf("queue=%d", queue), func(t *testing.T) {
 			t.Parallel()
 			gaps := 0
-			for seed := range uint64(20) {
+			for seed := range uint64(20 / share) {
 				c := newChaser(t, seed, 11, queue)
 				for n := range 600 {
 					if err := c.turn(); err != nil {
@@ -236,7 +236,7 @@ func TestSince(t *testing.T) {
 // and lets a copy of the archive go on with what is left.
 func TestSinceAfterPowerCut(t *testing.T) {
 	for _, queue := range []int64{endless, 2 * small.Segment} {
-		for seed := range uint64(5) {
+		for seed := range uint64(5 / share) {
 			t.Run(fmt.Sprintf("queue=%d,seed=%d", queue, seed), func(t *testing.T) {
 				t.Parallel()
 				c := newChaser(t, seed, 12, queue)

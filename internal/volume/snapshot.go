@@ -49,7 +49,7 @@ const Always = ballast.LSN(math.MaxUint64)
 
 // Snapshot begins a snapshot of the chunks that changed after the record since;
 // 0 means all that ever changed. Writers go on: all that was written when
-// Snapshot was called is folded into the image, and from then on a round of
+// Snapshot was called is folded into the image, once it is committed, and from then on a round of
 // apply saves what it is about to overwrite, in a file beside the image (V10).
 // There is one at a time, else the error is [ballast.ErrInUse]; a volume that is
 // not all here yet is [ballast.ErrNotReady]. Those of SnapshotOf do not count.
@@ -59,7 +59,8 @@ func (v *Volume) Snapshot(ctx context.Context, since ballast.LSN) (*Snapshot, er
 
 // SnapshotOf begins a snapshot of the chunks whose last change is after what
 // changedAfter says of each, or that it says [Always] of. changedAfter is called once for every chunk
-// and must not call the volume. There are up to seven such snapshots at a time beside one of
+// and must not call the volume. No other copy is waited for, as it may be what is to be rebuilt: the
+// snapshot is of a record that is committed, which may be before the last one that is. There are up to seven such snapshots at a time beside one of
 // [Volume.Snapshot], else the error is [ballast.ErrInUse]; what is saved for all of
 // them together stays within [Options.SpillLimit], and the one that takes most of it is given up first.
 func (v *Volume) SnapshotOf(ctx context.Context, changedAfter func(chunk int) ballast.LSN) (*Snapshot, error) {
@@ -88,10 +89,12 @@ func (s *Snapshot) begin(ctx context.Context, changedAfter func(chunk int) balla
 		return fmt.Errorf("%w: there is no record %d yet, the last one is %d", ballast.ErrInvalid, since, target)
 	}
 	for {
-		if err := s.v.commitOldest(); err != nil {
+		var begun bool
+		err := s.v.whenReady(ctx, func() (err error) {
+			begun, err = s.beginAt(ctx, target, changedAfter)
 			return err
-		}
-		if begun, err := s.beginAt(ctx, target, changedAfter); begun || err != nil {
+		})
+		if begun || err != nil {
 			return err
 		}
 	}
@@ -110,8 +113,11 @@ func (s *Snapshot) beginAt(ctx context.Context, target ballast.LSN, changedAfter
 	if err != nil {
 		return false, err
 	}
-	if info.LSN < target || v.partly {
-		return false, v.foldNext(ctx)
+	if info.LSN < target || v.isPartly() {
+		err := v.foldNext(ctx)
+		if s.base || v.isPartly() || !errors.As(err, new(*uncommittedError)) {
+			return false, err
+		}
 	}
 	info.Epoch = v.desc.History.epochAt(info.LSN)
 	s.mu.Lock()

@@ -84,8 +84,7 @@ func (s *Staging) begin() (err error) {
 		return err
 	}
 	v := s.f.v
-	v.applying.Lock()
-	defer v.applying.Unlock()
+	defer v.interrupt()()
 	if err := v.promise(s.to.Epoch); err != nil {
 		return err
 	}
@@ -208,8 +207,7 @@ func (s *Staging) Close() error {
 // not here: what a leader whose history is another from there on must send,
 // whatever its own table says of them.
 func (f *Follower) Changed(after ballast.LSN) []int {
-	f.v.applying.Lock()
-	defer f.v.applying.Unlock()
+	defer f.v.interrupt()()
 	return f.v.chunks.lacking(after)
 }
 
@@ -228,8 +226,7 @@ func (f *Follower) DropStaged() error {
 	if f.staging.Load() != nil {
 		return fmt.Errorf("remove staged chunks of volume %s: they are being staged: %w", f.v.id, ballast.ErrInUse)
 	}
-	f.v.applying.Lock()
-	defer f.v.applying.Unlock()
+	defer f.v.interrupt()()
 	if f.v.desc.Merging != 0 {
 		return fmt.Errorf("remove staged chunks of volume %s: they are being merged: %w", f.v.id, ballast.ErrInUse)
 	}

@@ -50,7 +50,7 @@ func TestStageBesideReaders(t *testing.T) {
 			}
 		}
 	})
-	for tag := range uint64(12) {
+	for tag := range uint64(2 + 10/share) {
 		fill(2 + tag)
 	}
 	stop()

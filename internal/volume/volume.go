@@ -95,7 +95,6 @@ type Volume struct {
 	applying sync.Mutex   // held by whoever folds or resizes
 	desc     *descriptor  // guarded by applying
 	chunks   *chunks      // guarded by applying
-	partly   bool         // the image holds a part of the oldest generation; guarded by applying
 
 	writing sync.Mutex // held by whoever writes the log's files, in order
 	parcel  []Record   // of the batch that is being shipped; guarded by writing
@@ -111,9 +110,10 @@ type Volume struct {
 	size      int64
 	applied   ballast.LSN
 	committed ballast.LSN
-	imageUsed int64     // bytes of disk space
-	fullSince time.Time // when the disk was first found full; zero: it is not
-	err       error     // the first failure; nothing is accepted any more (V6)
+	begun     ballast.LSN // when above applied: of what is up to here the image has some; changes under applying
+	imageUsed int64       // bytes of disk space
+	fullSince time.Time   // when the disk was first found full; zero: it is not
+	err       error       // the first failure; nothing is accepted any more (V6)
 	closed    bool
 
 	promised   ballast.Epoch // nothing of a lower one is taken; 0: see the log's history

@@ -274,11 +274,11 @@ func ExampleVolume_Flush() {
 	// sync v/log/00000.log
 	// write v/log/00000.log @24576+4096
 	// sync v/log/00000.log
+	// write v/chunks @0+4096
+	// sync v/chunks
 	// punch v/image @0+4096
 	// write v/image @32768+4096
 	// sync v/image
-	// write v/chunks @0+4096
-	// sync v/chunks
 	// remove v/volume.json.next
 	// create v/volume.json.next
 	// write v/volume.json.next @0+159

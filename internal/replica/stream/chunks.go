@@ -30,19 +30,9 @@ func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.St
 		return replica.State{}, errCounts
 	}
 	// What it has not folded yet, it loses on the way: chunks come since what its image has.
-	since := min(m.Since, state.Applied)
-	apart, err := s.compare(since)
+	snapshot, since, err := s.snapshot(ctx, min(m.Since, state.Applied))
 	if err != nil {
 		return replica.State{}, err
-	}
-	snapshot, err := h.log.SnapshotOf(ctx, func(chunk int) ballast.LSN {
-		if apart[chunk] {
-			return volume.Always // whatever it is here
-		}
-		return since
-	})
-	if err != nil {
-		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
 	}
 	defer func() {
 		if err := snapshot.Close(); err != nil {
@@ -53,6 +43,35 @@ func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.St
 		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
 	}
 	return s.staged(snapshot.LSN())
+}
+
+// snapshot takes one for a copy whose history is this one's up to a record. The image may not
+// be that far yet, where what it lacks is not committed: then the copy goes back to
+// where the image is.
+func (s *session) snapshot(ctx context.Context, since ballast.LSN) (Snapshot, ballast.LSN, error) {
+	h := s.h
+	for {
+		apart, err := s.compare(since)
+		if err != nil {
+			return nil, 0, err
+		}
+		taken, err := h.log.SnapshotOf(ctx, func(chunk int) ballast.LSN {
+			if apart[chunk] {
+				return volume.Always // whatever it is here
+			}
+			return since
+		})
+		if err != nil {
+			return nil, 0, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), s.p.node, err)
+		}
+		if taken.LSN() >= since {
+			return taken, since, nil
+		}
+		since = taken.LSN()
+		if err := taken.Close(); err != nil {
+			return nil, 0, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), s.p.node, err)
+		}
+	}
 }
 
 // compare asks which chunks the copy changed by itself since both were one, or lacks.

@@ -32,7 +32,7 @@ type Log interface {
 	Keep(reader string, after ballast.LSN)
 	Forget(reader string)
 	// SnapshotOf begins a snapshot of the chunks that changed after what changedAfter
-	// says of each; it is asked once for every chunk.
+	// says of each; it is asked once for every chunk. It is of a committed record, and waits for no copy.
 	SnapshotOf(ctx context.Context, changedAfter func(chunk int) ballast.LSN) (Snapshot, error)
 }
 
