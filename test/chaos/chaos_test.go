@@ -3,7 +3,6 @@ package main
 import (
 	"flag"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,7 +30,7 @@ func TestRebuilds(t *testing.T) {
 }
 
 func campaignIn(t *testing.T, opts options) {
-	requireClusters(t)
+	labtest.Require(t)
 	opts.seed = seed(t)
 	opts.nodes, opts.replicas, opts.lease, opts.compare = 3, 2, lease, 1
 	opts.ballast = labtest.Binary(t)
@@ -45,15 +44,6 @@ func campaignIn(t *testing.T, opts options) {
 	}
 	if tally.rate() < leastRate { // K2
 		t.Errorf("only %.1f writes a second were acknowledged", tally.rate())
-	}
-}
-
-// requireClusters leaves a test out while the binary forms none.
-func requireClusters(t *testing.T) {
-	t.Helper()
-	labtest.Require(t)
-	if err := exec.Command(labtest.Binary(t), "help", "join").Run(); err != nil {
-		t.Skip("left out: this binary forms no clusters")
 	}
 }
 

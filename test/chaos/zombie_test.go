@@ -16,7 +16,6 @@ import (
 // newCampaign is a campaign whose faults the test chooses.
 func newCampaign(t *testing.T, nodes int) *campaign {
 	t.Helper()
-	requireClusters(t)
 	c := &campaign{
 		options: options{seed: seed(t), nodes: nodes, replicas: 2, lease: lease},
 		rng:     rand.New(rand.NewPCG(seed(t), 1)),

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -185,7 +186,8 @@ func (c *Cluster) Join(ctx context.Context, joins, other *Node) error {
 	return nil
 }
 
-// AwaitUp waits until every node whose agent runs says that all of those are up.
+// AwaitUp waits until every node whose agent runs says that all of those are up, and as
+// many of them keep the records as there shall be.
 func (c *Cluster) AwaitUp(ctx context.Context) error {
 	if len(c.Nodes) == 1 {
 		return nil
@@ -193,28 +195,57 @@ func (c *Cluster) AwaitUp(ctx context.Context) error {
 	running := slices.DeleteFunc(slices.Clone(c.Nodes), func(n *Node) bool { return !n.Agent.Running() })
 	return Poll(ctx, "all nodes to be up", func(ctx context.Context) error {
 		for _, n := range running {
-			said, err := n.Ballast(ctx, "node", "ls")
-			if err != nil {
+			if err := n.sees(ctx, running); err != nil {
 				return err
-			}
-			for _, other := range running {
-				if !upIn(said, other.Name) {
-					return fmt.Errorf("%s says:\n%s", n.Name, said)
-				}
 			}
 		}
 		return nil
 	})
 }
 
-// upIn reads the table of "ballast node ls".
-func upIn(table, name string) bool {
-	for line := range strings.Lines(table) {
-		if words := strings.Fields(line); len(words) > 0 && words[0] == name {
-			return slices.Contains(words, "up")
+// sees asks a node about others.
+func (n *Node) sees(ctx context.Context, others []*Node) error {
+	text, err := n.Ballast(ctx, "node", "ls", "--json")
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Nodes []struct {
+			Name, State string
+			Member      bool
 		}
 	}
-	return false
+	if err := json.Unmarshal([]byte(text), &said); err != nil {
+		return fmt.Errorf("read what node ls said: %w", err)
+	}
+	up, members := map[string]bool{}, 0
+	for _, node := range said.Nodes {
+		up[node.Name] = node.State == "up"
+		if node.Member {
+			members++
+		}
+	}
+	for _, other := range others {
+		if !up[other.Name] {
+			return fmt.Errorf("%s says that %s is not up", n.Name, other.Name)
+		}
+	}
+	if want := membersOf(len(said.Nodes)); members < want {
+		return fmt.Errorf("%s says that %d nodes keep the records; want %d", n.Name, members, want)
+	}
+	return nil
+}
+
+// membersOf is how many nodes of so many keep the records.
+func membersOf(nodes int) int {
+	switch {
+	case nodes < 3:
+		return 1
+	case nodes < 5:
+		return 3
+	default:
+		return 5
+	}
 }
 
 // Node returns the node of that name, or nil.
