@@ -115,7 +115,7 @@ func lockFolder(dir string) (unlock func(), err error) {
 func explainCheck(err error, arg, dir string) error {
 	switch {
 	case errors.Is(err, errAttached):
-		return &failure{exitRefused, fmt.Errorf("%s is attached: only a volume at rest can be checked", arg),
+		return &failure{exitRefused, fmt.Errorf("%s is attached: only a volume at rest can be checked, and no copy that follows at this moment", arg),
 			"stop the containers that use it (\"ballast volume inspect\" names the holders) and try again"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &failure{exitNotFound, fmt.Errorf("no volume in %s: %w", dir, err), `try "ballast volume ls" for their names`}

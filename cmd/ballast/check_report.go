@@ -23,13 +23,17 @@ func (c *cli) printReport(dir string, r volume.Report, asJSON bool) error {
 }
 
 func printReport(w io.Writer, dir string, r volume.Report) error {
-	err := table(w, [][]string{
+	rows := [][]string{
 		{"volume", fmt.Sprintf("%s, %s, epoch %d", or(string(r.ID), "unknown"), size(uint64(r.Size)), uint64(r.Epoch))},
 		{"folder", dir},
 		{"log", fmt.Sprintf("%s in %s of %s verified", count(r.Records, "record"), countOf(r.Batches, "batch", "batches"), count(r.Segments, "segment"))},
 		{"image", fmt.Sprintf("holds all up to LSN %d; the log goes on to LSN %d", r.Applied, r.Last)},
 		{"tables", count(r.Chunks, "chunk") + " verified"},
-	})
+	}
+	if state := copyState(r); state != "" {
+		rows = append(rows, []string{"copy", state})
+	}
+	err := table(w, rows)
 	for _, d := range r.Damage {
 		fmt.Fprintf(w, "\n! %s, byte %d: %s\n  means:   %s\n  to do:   %s\n", d.File, d.Offset, d.Reason, meaning(d.File), remedy(dir))
 	}
@@ -37,6 +41,20 @@ func printReport(w io.Writer, dir string, r volume.Report) error {
 		fmt.Fprintln(w, "\nno damage found")
 	}
 	return err
+}
+
+// copyState says how far a copy is that is on its way to its leader's state.
+func copyState(r volume.Report) string {
+	switch staged := count(r.Staged, "staged chunk"); {
+	case r.Merging:
+		return "is being brought to another point; attaching it, or its leader, goes on with " + staged
+	case r.Incomplete:
+		return "is not complete: it cannot be attached until its leader has sent the rest; " + staged
+	case r.Staged > 0:
+		return "complete; " + staged + " of a later point, which its leader goes on with"
+	default:
+		return ""
+	}
 }
 
 func countOf(n int, one, many string) string {
@@ -75,6 +93,9 @@ type reportJSON struct {
 	Batches    int          `json:"batches"`
 	Records    int          `json:"records"`
 	Chunks     int          `json:"chunks"`
+	Incomplete bool         `json:"incomplete"`
+	Merging    bool         `json:"merging"`
+	Staged     int          `json:"staged"`
 	Damage     []damageJSON `json:"damage"`
 }
 
@@ -90,6 +111,7 @@ func toReportJSON(dir string, r volume.Report) reportJSON {
 		ID: string(r.ID), Folder: dir, SizeBytes: r.Size, Epoch: uint64(r.Epoch),
 		AppliedLSN: uint64(r.Applied), LastLSN: uint64(r.Last),
 		Segments: r.Segments, Batches: r.Batches, Records: r.Records, Chunks: r.Chunks,
+		Incomplete: r.Incomplete, Merging: r.Merging, Staged: r.Staged,
 		Damage: []damageJSON{},
 	}
 	for _, d := range r.Damage {

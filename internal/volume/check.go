@@ -21,7 +21,11 @@ type Report struct {
 	Records  int
 	Chunks   int // table entries verified
 	Missing  int // chunks that are still to be fetched
-	Damage   []*CorruptError
+
+	Incomplete bool // a copy whose image is no volume yet, or not any more: its chunks come from its leader
+	Merging    bool // a copy on its way to another point: whoever opens it next goes on
+	Staged     int  // chunks that stand beside the image, or are in that of a first copy
+	Damage     []*CorruptError
 }
 
 // Check verifies everything that the formats of the volume in dir promise, and
@@ -34,7 +38,8 @@ func Check(fsys vfs.FS, dir string) (Report, error) {
 		return rep, rep.note(fmt.Errorf("check volume in %s: %w", dir, err))
 	}
 	rep.Identity, rep.Epoch, rep.Applied = Identity{d.ID, d.Size}, d.epoch(), d.Applied
-	for _, verify := range []func(vfs.FS, string, *descriptor) error{rep.checkLog, rep.checkImage, rep.checkChunks} {
+	rep.Incomplete, rep.Merging = d.Incomplete, d.Merging != 0
+	for _, verify := range []func(vfs.FS, string, *descriptor) error{rep.checkLog, rep.checkImage, rep.checkChunks, rep.checkStaging} {
 		if err := rep.note(verify(fsys, dir, d)); err != nil {
 			return rep, fmt.Errorf("check volume in %s: %w", dir, err)
 		}
@@ -77,6 +82,29 @@ func (rep *Report) checkImage(fsys vfs.FS, dir string, d *descriptor) error {
 		err = &CorruptError{File: name, Offset: size, Reason: fmt.Sprintf("the file ends here, the volume at %d", d.Size)}
 	}
 	return errors.Join(err, f.Close())
+}
+
+// checkStaging counts what is staged. Only a merge cannot do without it; else what is
+// damaged is sent again.
+func (rep *Report) checkStaging(fsys vfs.FS, dir string, d *descriptor) error {
+	load := loadStaged
+	if d.Merging != 0 {
+		load = func(fsys vfs.FS, dir string) (*staged, error) { return loadMerging(fsys, dir, d) }
+	}
+	s, err := load(fsys, dir)
+	switch {
+	case err == nil:
+	case d.Merging == 0 && (errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*CorruptError))):
+		return nil
+	default:
+		return err
+	}
+	for _, entry := range s.table {
+		if entry&stagedBit != 0 {
+			rep.Staged++
+		}
+	}
+	return s.close()
 }
 
 // checkChunks also holds the table against the log: no chunk can have changed

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/crashfs"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
@@ -22,7 +24,8 @@ const (
 	goldenV1 = "testdata/v1"
 	goldenV2 = "testdata/v2"
 
-	goldenPromised = "testdata/v2-promised"
+	goldenPromised   = "testdata/v2-promised"
+	goldenIncomplete = "testdata/v2-incomplete"
 )
 
 // TestGolden opens a volume of every format version there was, with records in
@@ -250,6 +253,77 @@ func writeGoldenMerging(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(goldenV2, "content.sha256"), []byte(contentSum(t, w.v)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGoldenIncomplete opens a first copy of version 2 whose chunks are not all there: it
+// is no volume, knows what it has, and becomes one with the rest.
+func TestGoldenIncomplete(t *testing.T) {
+	if *update {
+		writeGoldenIncomplete(t)
+	}
+	disk, want := copyGolden(t, goldenIncomplete)
+	if rep, err := Check(disk, testDir); err != nil || len(rep.Damage) > 0 || !rep.Incomplete || rep.Staged != 1 || rep.Epoch != 3 {
+		t.Errorf("Check = %+v, %v; want an incomplete copy of e3 with a staged chunk, and no damage", rep, err)
+	}
+	if _, err := openSmall(disk, 100); !errors.Is(err, ballast.ErrNotReady) {
+		t.Errorf("Open = %v; want ErrNotReady", err)
+	}
+	f := openFollower(t, disk)
+	if st := f.State(); st.Complete || st.Epoch != 3 || st.Last != 0 {
+		t.Errorf("the copy is %+v; want one that has nothing", st)
+	}
+	s, err := f.Stage(goldenPoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := maps.Collect(s.Staged()); !maps.Equal(got, map[int]ballast.LSN{0: 7}) {
+		t.Errorf("staged are %v; want chunk 0 of LSN 7", got)
+	}
+	if err := errors.Join(s.Put(1, 9, goldenChunk(1)), s.Finish(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	v, err := openSmall(disk, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := contentSum(t, v); got != want {
+		t.Errorf("content = %s; want %s", got, want)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+var goldenPoint = StagePoint{LSN: 9, Epoch: 3, Size: 2 * testSize, Lineage: Lineage{{3, 1}}}
+
+// goldenChunk has a block of its own every now and then.
+func goldenChunk(chunk int) []byte {
+	p := make([]byte, ballast.ChunkSize)
+	for b := 0; b < blocksPerChunk; b += 50 {
+		paint(p[b*blockSize:][:blockSize], uint64(7+chunk), chunk*blocksPerChunk+b)
+	}
+	return p
+}
+
+func writeGoldenIncomplete(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(goldenIncomplete), os.MkdirAll(goldenIncomplete, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	disk := openDisk(t, goldenIncomplete)
+	newCopy(t, disk, 2*testSize)
+	f := openFollower(t, disk)
+	s, err := f.Stage(goldenPoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Put(0, 7, goldenChunk(0)), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(slices.Concat(goldenChunk(0), goldenChunk(1)))
+	if err := os.WriteFile(filepath.Join(goldenIncomplete, "content.sha256"), []byte(hex.EncodeToString(sum[:])+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
