@@ -182,7 +182,7 @@ func (n *node) membersOf(rec cluster.Record, confirmed uint64) replica.Members {
 			continue
 		}
 		known, _ := n.records.Node(name)
-		m.Copies = append(m.Copies, replica.Peer{Node: name, Address: known.Address})
+		m.Copies = append(m.Copies, replica.Peer{Node: name, Address: known.Address, Added: rec.Added[name]})
 	}
 	return m
 }

@@ -102,7 +102,7 @@ func beginEmpty(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (
 	case ballast.Clustered, ballast.Primary:
 		return r, fmt.Errorf("volume %q: class %s never begins empty over what it held: %w", r.Name, r.Spec.Class, ballast.ErrNoCopy)
 	}
-	r.InSync, r.Copies = []ballast.NodeID{node}, []ballast.NodeID{node}
+	r.InSync, r.Copies, r.Added = []ballast.NodeID{node}, []ballast.NodeID{node}, nil
 	r.Formatted = false
 	return r, nil
 }

@@ -195,6 +195,26 @@ func TestDecideCopies(t *testing.T) {
 	}
 }
 
+// A copy that is placed where an earlier one was is told from it.
+func TestDecideCopiesTellsThemApart(t *testing.T) {
+	r := attached(nodes("n1"), nil)
+	var seen []int64
+	for revision := range int64(3) {
+		for _, c := range []CopiesChange{{Add: "n4"}, {Drop: "n4"}} {
+			r.Revision++
+			next, err := DecideCopies(r, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if added, placed := next.Added["n4"]; placed != (c.Add != "") || placed && slices.Contains(seen, added) {
+				t.Errorf("round %d, %+v: added %v; want it told from %v", revision, c, next.Added, seen)
+			}
+			r = next
+		}
+		seen = append(seen, r.Revision-1)
+	}
+}
+
 // A record of before there were several copies.
 func TestRecordWithoutCopies(t *testing.T) {
 	got, err := decodeRecord([]byte(`{"version":1,"id":"abcdefghijklmnopqrstuvwxyz","name":"db","spec":{"size":10737418240,"fs":"ext4","class":"primary","uid":0,"gid":0,"mode":493},"created_at":"2026-01-02T03:04:05Z","epoch":3,"in_sync":["n1"]}`))

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ballast-io/ballast"
@@ -86,6 +87,11 @@ func addCopy(r Record, node ballast.NodeID) (Record, error) {
 		return r, fmt.Errorf("volume %q: there are %d copies already: %w", r.Name, len(r.Copies), ballast.ErrInvalid)
 	}
 	r.Copies = withNodes(r.Copies, node)
+	r.Added = maps.Clone(r.Added)
+	if r.Added == nil {
+		r.Added = map[ballast.NodeID]int64{}
+	}
+	r.Added[node] = r.Revision
 	return r, nil
 }
 
@@ -101,6 +107,8 @@ func dropCopy(r Record, node ballast.NodeID) (Record, error) {
 		return r, err
 	}
 	next.Copies = withoutNode(r.Copies, node)
+	next.Added = maps.Clone(r.Added)
+	delete(next.Added, node)
 	return next, nil
 }
 

@@ -137,7 +137,7 @@ func (r *Records) CopiesOf(rec Record, session uint64) replica.Members {
 	}
 	for _, name := range rec.Copies {
 		if n, known := r.Node(name); known && name != r.cfg.Node && n.Address != "" {
-			m.Copies = append(m.Copies, replica.Peer{Node: name, Address: n.Address})
+			m.Copies = append(m.Copies, replica.Peer{Node: name, Address: n.Address, Added: rec.Added[name]})
 		}
 	}
 	return m

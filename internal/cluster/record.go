@@ -24,19 +24,20 @@ const maxRecord = 256 << 10
 // Record is what the cluster knows of a volume. It is a value: what it points
 // at must not be changed.
 type Record struct {
-	ID        ballast.VolumeID   `json:"id"`
-	Name      string             `json:"name"` // in the trash: the name it had
-	Spec      ballast.VolumeSpec `json:"spec"`
-	CreatedAt time.Time          `json:"created_at"`
-	Epoch     ballast.Epoch      `json:"epoch"`             // of the latest attach; 0: never attached
-	Primary   ballast.NodeID     `json:"primary,omitempty"` // who holds it; empty: nobody
-	InSync    []ballast.NodeID   `json:"in_sync,omitempty"` // whose copy has every acknowledged write
-	Copies    []ballast.NodeID   `json:"copies,omitempty"`  // who holds a copy or is to hold one; all of InSync among them
-	Forced    []Forced           `json:"forced,omitempty"`  // the last times that a copy was made to count, oldest first
-	Formatted bool               `json:"formatted,omitempty"`
-	RemovedAt time.Time          `json:"removed_at,omitzero"` // set in the trash
-	Purging   bool               `json:"purging,omitempty"`   // its files may be gone: no way back
-	Origin    *Origin            `json:"origin,omitempty"`    // what it was restored from; nil: it began empty
+	ID        ballast.VolumeID         `json:"id"`
+	Name      string                   `json:"name"` // in the trash: the name it had
+	Spec      ballast.VolumeSpec       `json:"spec"`
+	CreatedAt time.Time                `json:"created_at"`
+	Epoch     ballast.Epoch            `json:"epoch"`             // of the latest attach; 0: never attached
+	Primary   ballast.NodeID           `json:"primary,omitempty"` // who holds it; empty: nobody
+	InSync    []ballast.NodeID         `json:"in_sync,omitempty"` // whose copy has every acknowledged write
+	Copies    []ballast.NodeID         `json:"copies,omitempty"`  // who holds a copy or is to hold one; all of InSync among them
+	Added     map[ballast.NodeID]int64 `json:"added,omitempty"`   // of Copies that were placed: the revision that it was decided on, to tell them from earlier ones there
+	Forced    []Forced                 `json:"forced,omitempty"`  // the last times that a copy was made to count, oldest first
+	Formatted bool                     `json:"formatted,omitempty"`
+	RemovedAt time.Time                `json:"removed_at,omitzero"` // set in the trash
+	Purging   bool                     `json:"purging,omitempty"`   // its files may be gone: no way back
+	Origin    *Origin                  `json:"origin,omitempty"`    // what it was restored from; nil: it began empty
 
 	// Revision is the one of etcd that the record is as of: a later one is higher.
 	// 0: it was never stored, or is from the local view of an earlier run.
@@ -140,14 +141,14 @@ func (r Record) check() error {
 	if r.Origin != nil && !isVolumeID(string(r.Origin.Volume)) {
 		return fmt.Errorf("%q is no volume id", r.Origin.Volume)
 	}
-	if len(r.Copies) > maxNodes || len(r.InSync) > maxNodes || len(r.Forced) > maxForced {
+	if len(r.Copies) > maxNodes || len(r.InSync) > maxNodes || len(r.Added) > maxNodes || len(r.Forced) > maxForced {
 		return fmt.Errorf("it names more than %d copies, or more than %d that were forced", maxNodes, maxForced)
 	}
 	return r.Spec.Check()
 }
 
 // knownFields are the names that a record of this release can have.
-var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "copies", "forced", "formatted", "removed_at", "purging", "origin"}
+var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "copies", "added", "forced", "formatted", "removed_at", "purging", "origin"}
 
 func withLaterFields(r Record, data []byte) (Record, error) {
 	var err error

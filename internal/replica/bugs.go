@@ -13,6 +13,7 @@ const (
 	readingEndsDoubt     bug = "reading-ends-doubt"      // the record was read, so what was asked for was not done
 	addEarly             bug = "add-early"               // a copy is added that lacks the latest batch
 	addBehindOpening     bug = "add-behind-opening"      // what an earlier writer acknowledged is not waited for
+	countEarlierCopy     bug = "count-earlier-copy"      // what a copy said before it was given up counts for the one placed there again
 	removeLast           bug = "remove-last"             // the last in-sync copy is removed
 	removeBelowMinCopies bug = "remove-below-min-copies" // a copy is removed that min_copies wants
 	followLowerEpoch     bug = "follow-lower-epoch"      // a follower takes what a fenced writer sends

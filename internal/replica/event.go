@@ -21,6 +21,7 @@ type Flushed struct{ LSN ballast.LSN }
 type Connected struct {
 	Node     ballast.NodeID
 	Stream   uint64      // which connection: higher than any earlier one to that node
+	Added    int64       // as in [Peer], when the connection was begun: that of an earlier copy there counts for nothing
 	Durable  ballast.LSN // up to which its log is durable, after the cut
 	Complete bool        // false: it is being filled with chunks, and then says Connected again, in the same stream
 }

@@ -118,7 +118,7 @@ func (l *Leader) take(now time.Duration, e Event) {
 	case Flushed:
 		l.wanted = max(l.wanted, e.LSN)
 	case Connected:
-		if p := l.peer(e.Node); p != nil && e.Stream >= p.stream {
+		if p := l.peer(e.Node); p != nil && e.Stream >= p.stream && (e.Added == p.added || seeded(countEarlierCopy)) {
 			p.connect(e)
 		}
 	case Disconnected:
@@ -180,12 +180,12 @@ func (l *Leader) setPeers() {
 	var peers []peer
 	for _, c := range l.members.Copies {
 		if c.Node != l.cfg.Node {
-			peers = append(peers, l.known(c.Node))
+			peers = append(peers, l.known(c.Node, c.Added))
 		}
 	}
 	for _, node := range l.members.InSync {
 		if node != l.cfg.Node && !slices.ContainsFunc(peers, func(p peer) bool { return p.node == node }) {
-			peers = append(peers, l.known(node))
+			peers = append(peers, l.known(node, 0))
 		}
 	}
 	l.peers = peers
@@ -196,12 +196,17 @@ func (l *Leader) setPeers() {
 	}
 }
 
-// known returns what is known of a peer.
-func (l *Leader) known(node ballast.NodeID) peer {
-	if p := l.peer(node); p != nil {
-		return *p
+// known returns what is known of a peer. What an earlier copy there said counts for nothing:
+// it was given up, and its files may be deleted (R3). How long it stays out does count.
+func (l *Leader) known(node ballast.NodeID, added int64) peer {
+	p := l.peer(node)
+	switch {
+	case p == nil:
+		return peer{node: node, added: added}
+	case p.added != added && !seeded(countEarlierCopy):
+		return peer{node: node, added: added, stream: p.stream, hold: p.hold, outUntil: p.outUntil}
 	}
-	return peer{node: node}
+	return *p
 }
 
 func (l *Leader) peer(node ballast.NodeID) *peer {

@@ -90,6 +90,30 @@ func TestCopyIsAddedOnlyWithAllThatMayBeCommitted(t *testing.T) {
 	}
 }
 
+// R3: what a copy said counts for nothing once it was given up, even if another one was placed
+// on its node before the leader read the record.
+func TestCopyPlacedAgainStartsFromNothing(t *testing.T) {
+	l := newTestLeader(membersOf(5, "n1"))
+	l.Step(0, Connected{Node: "n2", Stream: 1, Durable: 9, Complete: true})
+	again := membersOf(7, "n1")
+	again.Copies = []Peer{{Node: "n1"}, {Node: "n2", Added: 6}, {Node: "n3"}}
+	for _, e := range []Event{
+		MembersRead{again},
+		Acked{Node: "n2", Stream: 1, Received: 10, Durable: 10},
+		Connected{Node: "n2", Stream: 2, Durable: 10, Complete: true}, // begun before the record was read
+	} {
+		for _, effect := range l.Step(0, e) {
+			if ask, ok := effect.(Ask); ok {
+				t.Errorf("%#v: asked for %v; the earlier copy was given up", e, ask.Change)
+			}
+		}
+	}
+	want := Ask{Change{Epoch: 2, Revision: 7, Add: "n2", Reason: "it has all that is committed"}}
+	if got := l.Step(0, Connected{Node: "n2", Stream: 3, Added: 6, Durable: 10, Complete: true}); !hasEffect(got, want) {
+		t.Errorf("effects = %v; want %v", got, want)
+	}
+}
+
 // R7: the last in-sync copy is never removed, nor one of the last min_copies.
 func TestEnoughCopiesStayInSync(t *testing.T) {
 	for _, tt := range []struct {

@@ -6,6 +6,10 @@ import "github.com/ballast-io/ballast"
 type Peer struct {
 	Node    ballast.NodeID `json:"node"`
 	Address string         `json:"address"` // host:port
+
+	// Added tells this copy from an earlier one on that node, which was given up and may be
+	// deleted: it is the revision over which the copy was placed there, 0 for a first one.
+	Added int64 `json:"added,omitempty"`
 }
 
 // Members is what a volume's record says of its copies, as the agent tells it to

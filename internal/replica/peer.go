@@ -9,6 +9,7 @@ import (
 // peer is what the leader knows of another copy.
 type peer struct {
 	node      ballast.NodeID
+	added     int64 // which of the copies that were placed there, one after another
 	stream    uint64
 	connected bool
 	complete  bool

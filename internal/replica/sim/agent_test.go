@@ -29,6 +29,7 @@ type node struct {
 	wanted    int // where the volume is, as far as it is known here
 	attaching bool
 	leaving   bool // Release is under way
+	deleting  bool // the copy here: no stream may come
 	follower  follower
 	engine    *engine
 }
@@ -75,7 +76,7 @@ func (n *node) startAgent() {
 	n.agent.start()
 	n.seen, n.session, n.confirmed = record{}, 0, confirmation{}
 	n.watched = [maxNodes]watched{}
-	n.attaching, n.leaving = false, false
+	n.attaching, n.leaving, n.deleting = false, false, false
 	n.follower = follower{node: n}
 	life := n.agent.life
 	n.renewLoop(life)
@@ -92,6 +93,7 @@ func (n *node) renewLoop(life int) {
 
 func (n *node) renew() {
 	sent, number := n.clock(), n.session
+	begins := number == 0
 	n.w.etcd.ask(n, n.w.lease/2, func() {
 		if number == 0 {
 			number = n.w.etcd.sessions[n.index].number + 1
@@ -99,17 +101,18 @@ func (n *node) renew() {
 		n.w.etcd.renew(n.index, number)
 	}, func(answered bool) {
 		if answered {
-			n.renewed(sent, number)
+			n.renewed(sent, number, begins)
 		}
 	})
 }
 
 // renewed counts from before the write was sent, less a tenth. A session that had run
-// out is over; the next one confirms nothing of what the earlier one did.
-func (n *node) renewed(sent time.Duration, number uint64) {
+// out is over, and nothing that was sent in it begins another; the next one confirms nothing
+// of what the earlier one did.
+func (n *node) renewed(sent time.Duration, number uint64, begins bool) {
 	until := sent + n.w.lease*9/10
 	switch {
-	case n.session == 0:
+	case n.session == 0 && begins:
 		n.session = number
 		n.lease = lease{number, until}
 		n.w.say(n.name, "session %d begins", number)
@@ -234,13 +237,44 @@ func (n *node) tend() {
 		n.look()
 	}
 	switch wanted := n.wanted == n.index; {
-	case wanted && n.engine == nil && !n.attaching:
+	case wanted && n.engine == nil && !n.attaching && !n.deleting:
 		n.attach()
 	case !wanted && n.engine != nil && !n.leaving:
 		n.leave()
 	case !wanted && n.engine == nil && !n.attaching && n.seen.Primary == n.name:
 		n.release(n.seen.Epoch) // a claim whose answer was lost, or an engine that died
+	case n.engine == nil && !n.attaching && !n.deleting && n.disk.exists && unwanted(n.seen, n.name):
+		n.deleteCopy()
 	}
+}
+
+// unwanted reports whether a copy may be deleted.
+func unwanted(r record, node ballast.NodeID) bool {
+	return r.Primary != node && !slices.Contains(r.Copies, node) && !counts(r, node) && len(r.InSync) >= r.Spec.CopiesNeeded()
+}
+
+// deleteCopy reads the record once more when no stream can make the copy count any more.
+func (n *node) deleteCopy() {
+	n.deleting = true
+	n.follower.end()
+	var rec record
+	n.w.etcd.ask(n, n.w.lease/2, func() { rec = n.w.etcd.record }, func(answered bool) {
+		if !answered || !unwanted(rec, n.name) {
+			n.deleting = false
+			return
+		}
+		n.agent.after(n.diskTime(), func() {
+			n.deleting = false
+			if n.engine != nil || n.attaching {
+				return
+			}
+			n.w.say(n.name, "deletes its copy")
+			n.w.count.Deleted++
+			epoch := n.disk.epoch
+			n.disk.destroy()
+			n.disk.epoch = epoch
+		})
+	})
 }
 
 // leave ends the engine, and only then the hold.

@@ -278,11 +278,24 @@ func (e *engine) present(chunk int, id, as recordID) {
 
 // setLinks has a link to every other copy.
 func (e *engine) setLinks() {
-	m := e.leader.Members()
-	for _, p := range m.Copies {
+	var links []*link
+	for _, p := range e.leader.Members().Copies {
 		i := slices.Index(nodeNames[:], p.Node)
-		if p.Node != e.node.name && !slices.ContainsFunc(e.links, func(l *link) bool { return l.peer.index == i }) {
-			e.links = append(e.links, &link{engine: e, peer: e.w.nodes[i]})
+		if p.Node == e.node.name {
+			continue
+		}
+		known := slices.IndexFunc(e.links, func(l *link) bool { return l.peer.index == i && l.added == p.Added })
+		if known < 0 {
+			links = append(links, &link{engine: e, peer: e.w.nodes[i], added: p.Added})
+		} else {
+			links = append(links, e.links[known])
 		}
 	}
+	for _, l := range e.links {
+		if l.conn != nil && !slices.Contains(links, l) {
+			l.conn.close(0)
+			l.conn, l.state = nil, idle
+		}
+	}
+	e.links = links
 }

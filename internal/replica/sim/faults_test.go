@@ -32,6 +32,9 @@ func (w *world) fault() {
 	if w.oneIn(30) {
 		w.strand(w.nodes[w.desired])
 	}
+	if w.oneIn(20) {
+		w.replaceCopy(w.nodes[w.rng.IntN(len(w.nodes))])
+	}
 	switch w.rng.IntN(20) {
 	case 0, 1:
 		w.cutLink(n.index, w.rng.IntN(len(w.nodes)), long, w.oneIn(2))
@@ -145,10 +148,29 @@ func (w *world) healAll() { w.cut = [maxNodes + 1][maxNodes + 1]bool{} }
 // addCopy wants one copy more.
 func (w *world) addCopy() {
 	name := nodeNames[w.rng.IntN(len(w.nodes))]
-	if r := w.etcd.record; w.etcd.up && r.Epoch > 0 && !slices.Contains(r.Copies, name) {
-		r.Copies = append(slices.Clone(r.Copies), name)
-		w.etcd.put(r)
+	if next, err := cluster.DecideCopies(w.etcd.record, cluster.CopiesChange{Add: name}); err == nil && w.etcd.up {
+		w.etcd.put(next)
 	}
+}
+
+// replaceCopy gives a copy up, and soon places one there again: perhaps before the leader has
+// read of it, or heard that what it streams to is gone.
+func (w *world) replaceCopy(n *node) {
+	next, err := cluster.DecideCopies(w.etcd.record, cluster.CopiesChange{Drop: n.name})
+	if !w.etcd.up || err != nil {
+		return
+	}
+	w.etcd.put(next)
+	w.count.Replaced++
+	n.agent.after(w.latency(), n.look)
+	if w.oneIn(2) {
+		w.cutLink(n.index, w.desired, w.between(0, w.lease), false)
+	}
+	w.after(w.between(0, w.lease/4), func() {
+		if next, err := cluster.DecideCopies(w.etcd.record, cluster.CopiesChange{Add: n.name}); err == nil && w.etcd.up {
+			w.etcd.put(next)
+		}
+	})
 }
 
 func (n *node) killAgent(long time.Duration) {

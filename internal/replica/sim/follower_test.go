@@ -49,10 +49,14 @@ func (n *node) hello(c *conn, l *link, h replica.Hello) {
 	case r != replica.Welcome:
 		refuse(r, replica.StaleEpoch)
 		return
+	case !slices.Contains(n.seen.Copies, n.name) && n.seen.Epoch <= h.Epoch:
+		n.confirm()
+		refuse(replica.NotKnown, replica.Lost)
+		return
 	case n.full:
 		refuse(r, replica.NoRoom)
 		return
-	case n.engine != nil && !n.engine.dead || n.attaching && n.disk.epoch >= h.Epoch:
+	case n.deleting || n.engine != nil && !n.engine.dead || n.attaching && n.disk.epoch >= h.Epoch:
 		refuse(r, replica.Lost)
 		return
 	}

@@ -23,6 +23,7 @@ const (
 type link struct {
 	engine *engine
 	peer   *node
+	added  int64 // which of the copies that were placed there
 	conn   *conn
 	stream uint64
 	state  linkState
@@ -105,7 +106,7 @@ func (l *link) here(c *conn, s replica.State, staged *staging) {
 			l.engine.w.fail("the copy on %s is in sync, stands at %d, and needs chunks", l.peer.name, s.Last)
 		}
 		l.state, l.sent = waiting, d.last()
-		l.engine.step(replica.Connected{Node: l.peer.name, Stream: l.stream})
+		l.engine.step(replica.Connected{Node: l.peer.name, Stream: l.stream, Added: l.added})
 		return
 	}
 	l.state, l.sent = following, m.Cut
@@ -123,7 +124,7 @@ func (l *link) followed(c *conn, durable ballast.LSN) {
 		return
 	}
 	l.state = streaming
-	l.engine.step(replica.Connected{Node: l.peer.name, Stream: l.stream, Durable: durable, Complete: true})
+	l.engine.step(replica.Connected{Node: l.peer.name, Stream: l.stream, Added: l.added, Durable: durable, Complete: true})
 	if !l.current(c) {
 		return
 	}

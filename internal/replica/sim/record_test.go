@@ -17,7 +17,7 @@ func counts(r record, n ballast.NodeID) bool { return slices.Contains(r.InSync, 
 func membersOf(r record, session uint64) replica.Members {
 	m := replica.Members{Revision: r.Revision, Epoch: r.Epoch, Primary: r.Primary, InSync: r.InSync, MinCopies: r.Spec.CopiesNeeded(), Session: session}
 	for _, n := range r.Copies {
-		m.Copies = append(m.Copies, replica.Peer{Node: n})
+		m.Copies = append(m.Copies, replica.Peer{Node: n, Added: r.Added[n]})
 	}
 	return m
 }

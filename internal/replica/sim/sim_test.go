@@ -4,6 +4,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,7 @@ func TestSimulation(t *testing.T) {
 }
 
 func runSeeds(t *testing.T, seeds uint64) (counters, uint64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(2000)) // a world is small, and soon over
 	var next, ran atomic.Uint64
 	var mu sync.Mutex
 	var total counters

@@ -60,10 +60,10 @@ type world struct {
 
 // counters say what happened, so that nothing passes because nothing did.
 type counters struct {
-	Events, Writes, Acks, FaultAcks, Reads                         int
-	Claims, Failovers, HollowClaims, Completed, Cuts, Stagings     int
-	Added, Removed, Doubts, Fenced, Lapses, Confirmed, PowerCuts   int
-	DisksLost, Forced, LateSwaps, Refused, Resumed, Merged, Beyond int
+	Events, Writes, Acks, FaultAcks, Reads                                            int
+	Claims, Failovers, HollowClaims, Completed, Cuts, Stagings                        int
+	Added, Removed, Doubts, Fenced, Lapses, Confirmed, PowerCuts                      int
+	Replaced, Deleted, DisksLost, Forced, LateSwaps, Refused, Resumed, Merged, Beyond int
 }
 
 func newWorld(seed uint64) *world {

@@ -23,7 +23,7 @@ func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.St
 	h.mu.Lock()
 	p.progress = 0
 	p.setState(Staging, nil)
-	h.step(replica.Connected{Node: p.node, Stream: s.attempt}) // it is there, and lacks chunks
+	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Added: p.at.Added}) // it is there, and lacks chunks
 	may := h.leader.MayFill(p.node)
 	h.mu.Unlock()
 	if !may {

@@ -175,6 +175,10 @@ func (h *Hub) reconcile() (begun, over []*peer) {
 		}
 		want[c.Node] = true
 		p := h.peers[c.Node]
+		if p != nil && p.at.Added != c.Added {
+			over = append(over, p) // what it is connected to is an earlier copy
+			p = nil
+		}
 		if p == nil {
 			p = newPeer(h, c)
 			h.peers[c.Node] = p

@@ -32,7 +32,7 @@ type peer struct {
 	out     []byte
 
 	// guarded by Hub.mu
-	at        replica.Peer
+	at        replica.Peer // its address may change; a copy placed there anew is another peer
 	state     State
 	since     time.Time
 	err       error

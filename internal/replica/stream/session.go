@@ -208,7 +208,7 @@ func (s *session) follow(ctx context.Context, cut ballast.LSN) error {
 	p.sent, p.received, p.durable = cut, cut, cut
 	p.streaming = true
 	p.setState(CatchingUp, nil)
-	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Durable: cut, Complete: true})
+	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Added: p.at.Added, Durable: cut, Complete: true})
 	h.mu.Unlock()
 	return s.stream(ctx)
 }
