@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +15,12 @@ import (
 
 // maxToken is the most that is read of a token, in bytes.
 const maxToken = 1 << 10
+
+// joinLimit is how long a node that joined is waited for, and joinEvery how often it is asked.
+const (
+	joinLimit = 20 * time.Second
+	joinEvery = 100 * time.Millisecond
+)
 
 func newJoin(c *cli) *cobra.Command {
 	var listen, tokenFile string
@@ -42,11 +50,15 @@ with --token-file, which replaces the operand.`,
 				return err
 			}
 			res, err := ask(cmd.Context(), doLimit, c.agent().node.Join, &ballastv1.JoinRequest{Token: token, Address: args[len(args)-1], Listen: listen})
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case asJSON:
+			}
+			ready := c.awaitJoined(cmd.Context(), res.GetCluster())
+			if asJSON {
 				return writeJSON(c.stdout, joinedJSON{res.GetCluster(), res.GetNode(), res.GetAddress()})
+			}
+			if !ready {
+				fmt.Fprintln(c.stderr, "ballast: the records of the cluster are not here yet; \"ballast status\" says when they are")
 			}
 			_, err = fmt.Fprintf(c.stdout, "this is node %s of the cluster now, and other nodes reach it at %s\nsee them all with: ballast node ls\n", res.GetNode(), res.GetAddress())
 			return err
@@ -60,6 +72,26 @@ with --token-file, which replaces the operand.`,
 	complete(cmd, "listen", nil)
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// awaitJoined waits until the agent, which begins anew as a node of the cluster, has its
+// records: what is typed next finds them. It reports whether it has.
+func (c *cli) awaitJoined(ctx context.Context, cluster string) bool {
+	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+	defer cancel()
+	tick := time.NewTicker(joinEvery)
+	defer tick.Stop()
+	for {
+		s, err := ask(ctx, askLimit, c.agent().node.Status, &ballastv1.StatusRequest{})
+		if err == nil && s.GetCluster() == cluster && s.GetRecordsReady() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // joinToken returns the token, from where the arguments say. It is in no error (G9).

@@ -26,7 +26,7 @@ func copiesColumn(v *ballastv1.Volume) string {
 	}
 	n := 0
 	for _, c := range v.GetCopies() {
-		if c.GetInSync() {
+		if c.GetInSync() && c.GetState() != "away" {
 			n++
 		}
 	}

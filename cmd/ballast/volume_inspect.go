@@ -67,7 +67,7 @@ func (c *cli) printVolume(w io.Writer, v *ballastv1.Volume) error {
 	rows := [][]string{
 		{"name", v.GetName()},
 		{"id", v.GetId()},
-		{"size", fmt.Sprintf("%s, %s used on this node's disk", size(v.GetSizeBytes()), size(v.GetUsedBytes()))},
+		{"size", fmt.Sprintf("%s, %s used on %s's disk", size(v.GetSizeBytes()), size(v.GetUsedBytes()), or(v.GetPrimary(), "this node"))},
 		{"filesystem", fmt.Sprintf("%s, root folder %d:%d %04o", v.GetFs(), v.GetUid(), v.GetGid(), v.GetMode())},
 		{"class", v.GetClass()},
 		{"created", or(ago(c.now(), v.GetCreatedAt().AsTime()), "-")},

@@ -25,7 +25,10 @@ func (n *node) noteCluster() {
 		return
 	}
 	nodes := n.records.Nodes()
-	n.noteRemoved(nodes)
+	if n.noteRemoved(nodes) {
+		n.health.clear("", condNodeAway, condQuorumAtRisk) // of a cluster that this node is not in
+		return
+	}
 	n.noteAway(nodes)
 	n.noteQuorum(nodes)
 	for _, rec := range n.records.List() {
@@ -33,18 +36,20 @@ func (n *node) noteCluster() {
 	}
 }
 
-// noteRemoved says that the cluster does not know this node any more.
-func (n *node) noteRemoved(nodes []cluster.Node) {
+// noteRemoved says that the cluster does not know this node any more, and reports whether
+// that is so.
+func (n *node) noteRemoved(nodes []cluster.Node) bool {
 	generation, known := n.nodeGeneration(n.cfg.Node)
 	ready, _ := n.records.Ready()
 	in := len(nodes) == 0 || known && generation == n.network().own.Self().Generation
 	if in && (ready || !n.refused.Load()) {
 		n.refused.Store(false)
 		n.health.clear("", condRemoved)
-		return
+		return false
 	}
 	n.health.raise("", condRemoved, "This node was removed from its cluster, or its certificate has ended: no other node speaks to it, and what it has of volumes is not used.",
 		"`ballast join TOKEN ADDRESS`, with a token from a node of the cluster, makes it one again")
+	return true
 }
 
 // askWhetherRemoved asks the other nodes whether they let this one in, when the records cannot be

@@ -129,7 +129,7 @@ func (n *node) attachedStep(ctx context.Context, rec cluster.Record) string {
 	case len(holders) == 0:
 		return "being detached"
 	}
-	return "attached: stop " + strings.Join(holders, ", ") + ", " + move
+	return "attached, and held by " + strings.Join(holders, ", ") + ": stop what uses it, " + move
 }
 
 // holdersAt returns who holds an attached volume; nil: its node does not say.

@@ -33,7 +33,7 @@ func (n *node) Join(ctx context.Context, text, at, address string) (identity.Clu
 	if err := n.mayJoin(token); err != nil {
 		return identity.Cluster{}, fmt.Errorf("join: %w", err)
 	}
-	address = cmp.Or(address, n.cfg.Advertise)
+	address = cmp.Or(address, n.cfg.Advertise, n.cfg.listenAddress())
 	if address != "" {
 		address = withPort(address, n.cfg.port())
 	}

@@ -63,7 +63,7 @@ func (n *node) whatIsLost(name ballast.NodeID) (lost, why []string) {
 		switch {
 		case slices.Contains(rec.InSync, name) && !others:
 			lost = append(lost, rec.Name)
-		case rec.Primary == name:
+		case rec.Primary == name && n.awayFor(name) == 0:
 			why = append(why, fmt.Sprintf("volume %q is attached there", rec.Name))
 		}
 	}

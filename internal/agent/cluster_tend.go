@@ -77,7 +77,7 @@ func (n *node) tend(ctx context.Context, s *slot) {
 	}
 	defer s.release()
 	rec, err := n.records.ByID(s.id)
-	if err != nil || s.current() != nil || rec.Primary != "" || rec.InTrash() || !slices.Contains(rec.InSync, n.cfg.Node) || !n.hasFiles(s) {
+	if err != nil || s.current() != nil || !n.isLeft(rec.Primary) || rec.InTrash() || !slices.Contains(rec.InSync, n.cfg.Node) || !n.hasFiles(s) {
 		return
 	}
 	a, err := n.raise(ctx, s)
@@ -92,6 +92,15 @@ func (n *node) tend(ctx context.Context, s *slot) {
 	n.startShipping(s, a)
 	n.lookAfterSoon(s)
 	n.log.Info("a detached volume's copies are brought in sync", "volume", rec.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch))
+}
+
+// isLeft reports whether nobody holds a volume of that primary: none, or one that stays away.
+func (n *node) isLeft(primary ballast.NodeID) bool {
+	if primary == "" {
+		return true
+	}
+	_, known := n.records.Node(primary)
+	return !known || n.awayFor(primary) >= n.cfg.ReplaceAfter
 }
 
 // isTended reports whether the volume's engine runs for its copies alone.

@@ -66,9 +66,10 @@ func (c Config) port() string {
 }
 
 // settleAddress returns where this node listens and where others reach it: as asked for now,
-// else as its options say, else as before, else at the address by which it reaches the world.
+// else as its options say, else as before, else at the one address where it listens, else at the
+// address by which it reaches the world.
 func (c Config) settleAddress(asked, before string) (listen, address string, err error) {
-	address = cmp.Or(asked, c.Advertise, before)
+	address = cmp.Or(asked, c.Advertise, before, c.listenAddress())
 	if address == "" {
 		host, err := ownAddress()
 		if err != nil {
@@ -78,6 +79,15 @@ func (c Config) settleAddress(asked, before string) (listen, address string, err
 	}
 	address = withPort(address, c.port())
 	return cmp.Or(c.Listen, address), address, peer.CheckAddress(address)
+}
+
+// listenAddress returns where this node listens, when that is one address that others could
+// know it by; else nothing.
+func (c Config) listenAddress() string {
+	if peer.CheckAddress(c.Listen) != nil {
+		return ""
+	}
+	return c.Listen
 }
 
 // withPort adds the port to a host that has none.

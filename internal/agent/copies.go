@@ -47,6 +47,9 @@ func viewCopies(rec cluster.Record, status *engine.Status, over func(ballast.Nod
 func (c *copyView) describe(rec cluster.Record, status *engine.Status, over bool) {
 	if c.node == rec.Primary {
 		c.describePrimary(status)
+		if over {
+			c.state = copyAway
+		}
 		return
 	}
 	switch {

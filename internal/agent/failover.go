@@ -31,17 +31,28 @@ type failoverPlan struct {
 // can go on, and what that loses. With asked, it is that node's.
 func (n *node) PlanFailover(ctx context.Context, name string, asked ballast.NodeID) (failoverPlan, error) {
 	rec, err := n.records.Get(name)
-	if err == nil {
-		rec, err = n.records.Read(ctx, rec.ID)
-	}
 	if err != nil {
 		return failoverPlan{}, fmt.Errorf("plan failover of volume: %w", err)
+	}
+	if rec, err = n.readInTime(ctx, rec); err != nil {
+		return failoverPlan{}, fmt.Errorf("plan failover of volume %q: %w", name, err)
 	}
 	plan := failoverPlan{record: rec, candidates: n.askCopies(ctx, rec)}
 	if err := plan.choose(asked); err != nil {
 		return plan, fmt.Errorf("plan failover of volume %q: %w", name, err)
 	}
 	return plan, nil
+}
+
+// readInTime reads a record from a quorum, which may not be there when copies are lost.
+func (n *node) readInTime(ctx context.Context, rec cluster.Record) (cluster.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordBudget)
+	defer cancel()
+	read, err := n.records.Read(ctx, rec.ID)
+	if err != nil && ctx.Err() != nil {
+		return rec, fmt.Errorf("too few of the nodes that keep the records answer, and without them no copy can be made to count; start those nodes (see `ballast node ls`); nothing was changed: %w", ballast.ErrNotReady)
+	}
+	return read, err
 }
 
 // askCopies asks every node that has, had or may have a copy, side by side.

@@ -36,12 +36,13 @@ type volumeView struct {
 
 	hydrationRate int64 // bytes per second, lately
 
+	wanted int        // in-sync copies that there shall be
 	copies []copyView // on every node that has one or is to have one
 }
 
 // look puts together what is known of a volume, from memory alone (A5).
 func (n *node) look(rec cluster.Record) volumeView {
-	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID)}
+	v := volumeView{record: rec, state: stateDetached, conditions: n.health.of(rec.ID), wanted: rec.Spec.CopiesWanted(max(1, len(n.records.Nodes())))}
 	if n.cfg.archives() && archiver.Keeps(rec.Spec.Class) {
 		v.archive = &archiveView{}
 	}
@@ -58,8 +59,17 @@ func (n *node) look(rec cluster.Record) volumeView {
 	if v.mountpoint != "" {
 		status = &v.status
 	}
-	v.copies = viewCopies(rec, status, func(node ballast.NodeID) bool { return node != n.cfg.Node && n.records.Session(node).Over })
+	v.copies = viewCopies(rec, status, n.isAway)
 	return v
+}
+
+// isAway reports whether a node is away, or not in the cluster any more.
+func (n *node) isAway(node ballast.NodeID) bool {
+	if node == n.cfg.Node {
+		return false
+	}
+	_, known := n.records.Node(node)
+	return !known && len(n.records.Nodes()) > 0 || n.records.Session(node).Over
 }
 
 func (s *slot) describe(v *volumeView) {

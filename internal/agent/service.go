@@ -110,7 +110,7 @@ func volumeMessage(v volumeView) *v1.Volume {
 		State: string(v.state), Mountpoint: v.mountpoint, Holders: v.holders,
 		Conditions: conditionMessages(v.conditions), UsedBytes: uint64(v.usedBytes),
 		Archive: archiveMessage(v), Hydration: hydrationMessage(v), Origin: rec.Origin.String(),
-		Copies: copyMessages(v), Replicas: uint32(max(1, rec.Spec.Replicas, len(rec.Copies))), MinCopies: uint32(rec.Spec.CopiesNeeded()), Forced: forcedMessages(rec),
+		Copies: copyMessages(v), Replicas: uint32(v.wanted), MinCopies: uint32(rec.Spec.CopiesNeeded()), Forced: forcedMessages(rec),
 	}
 	if v.state == stateAttached && v.mountpoint != "" {
 		m.Engine = engineMessage(v)

@@ -31,9 +31,9 @@ type HeldError struct {
 
 func (e *HeldError) Error() string {
 	if e.Wait <= 0 {
-		return fmt.Sprintf("volume %q is held by node %s", e.Volume, e.Node)
+		return fmt.Sprintf("volume %q is held by node %s; stop what uses it there, or type `ballast volume move %s NODE`", e.Volume, e.Node, e.Volume)
 	}
-	return fmt.Sprintf("volume %q is held by node %s; unless that node shows up it can be taken over in %s", e.Volume, e.Node, e.Wait.Round(100*time.Millisecond))
+	return fmt.Sprintf("volume %q is held by node %s; stop what uses it there, or type `ballast volume move %s NODE`; if that node is gone it can be taken over in %s", e.Volume, e.Node, e.Volume, e.Wait.Round(100*time.Millisecond))
 }
 
 // Is reports whether target is [ballast.ErrInUse].

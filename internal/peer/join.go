@@ -60,6 +60,9 @@ func join(ctx context.Context, a Application) (identity.Folder, error) {
 		return identity.Folder{}, err
 	}
 	answer, err := exchange(ctx, conn, request)
+	if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
+		return identity.Folder{}, fmt.Errorf("%w; whether this machine was taken in is not known: where `ballast node ls` on a node there shows %s, type `ballast node rm %s` there, then join again with another token", err, a.Node, a.Node)
+	}
 	if err != nil {
 		return identity.Folder{}, err
 	}
@@ -90,7 +93,7 @@ func dialStranger(ctx context.Context, a Application) (*tls.Conn, []byte, error)
 	case errors.Is(err, identity.ErrWrongAuthority):
 		return nil, nil, &Refusal{refusedToken, "what answers there is not a node of the cluster that the token is for; the token was not shown to it; check the address, and that the token is of that cluster"}
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w; nothing was changed; see that the address is right, that the agent there runs, and that nothing on the way keeps TCP to it away", err)
 	}
 	return conn.(*tls.Conn), ca, nil //nolint:forcetypeassert // says its documentation
 }

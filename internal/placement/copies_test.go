@@ -158,6 +158,10 @@ func TestTenders(t *testing.T) {
 		{"a node that drains can tend", "n1:draining n2", "I n1 C n1 n2", "n1"},
 		{"a node that drains and is away cannot", "n2 n3", "I n1 C n1 n2", ""},
 		{"it is attached", "n1 n2", "P n1 I n1 C n1 n2", ""},
+		{"its holder is away", "n1:away n2", "P n1 I n1 n2 C n1 n2", ""},
+		{"its holder stays away", "n1:missing n2", "P n1 I n1 n2 C n1 n2", "n2"},
+		{"its holder was removed", "n2 n3", "P n1 I n1 n2 C n1 n2 n3", "n2"},
+		{"its holder is gone with the only copy", "n2 n3", "P n1 I n1 C n1", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := Tenders(View{Nodes: nodes(tt.nodes), Volumes: []Volume{volume(2, tt.volume)}, ReplaceAfter: replaceAfter})
