@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
 // drainStep is what is left to do for one volume before a node can be switched off.
 type drainStep struct {
-	volume string
-	doing  string
+	volume     string
+	doing      string
+	done, size uint64 // bytes of the volume that are copied, of all; 0: nothing is, or it is not known
 }
 
 // drainEvery is how often a drain says what is left.
@@ -82,22 +84,29 @@ func (n *node) takers(name ballast.NodeID) (takers []ballast.NodeID) {
 // leftToDrain says what is left to do for each volume that has something on a node, by name.
 func (n *node) leftToDrain(ctx context.Context, name ballast.NodeID) (left []drainStep) {
 	for _, rec := range n.allRecords() {
-		if doing := n.drainStepOf(ctx, rec, name); doing != "" {
-			left = append(left, drainStep{rec.Name, doing})
+		doing, coming := n.drainStepOf(ctx, rec, name)
+		if doing == "" {
+			continue
 		}
+		step := drainStep{volume: rec.Name, doing: doing}
+		if len(coming) > 0 {
+			step.done, step.size = n.copiedTo(ctx, rec, coming)
+		}
+		left = append(left, step)
 	}
 	return left
 }
 
-func (n *node) drainStepOf(ctx context.Context, rec cluster.Record, name ballast.NodeID) string {
+// drainStepOf says what is left to do for a volume, empty for nothing, and to which nodes it is
+// copied for that.
+func (n *node) drainStepOf(ctx context.Context, rec cluster.Record, name ballast.NodeID) (doing string, coming []string) {
 	switch {
 	case rec.Primary != name && !slices.Contains(rec.Copies, name):
-		return ""
+		return "", nil
 	case rec.InTrash():
-		return fmt.Sprintf("in the trash until %s: ballast volume restore %s, or wait", rec.RemovedAt.Add(n.cfg.TrashKeep).Format(time.RFC3339), rec.Name)
+		return fmt.Sprintf("in the trash until %s: ballast volume restore %s, or wait", rec.RemovedAt.Add(n.cfg.TrashKeep).Format(time.RFC3339), rec.Name), nil
 	}
 	takers := n.takers(name)
-	var coming []string
 	enough := 0
 	for _, taker := range takers {
 		switch {
@@ -110,13 +119,36 @@ func (n *node) drainStepOf(ctx context.Context, rec cluster.Record, name ballast
 	wanted := min(rec.Spec.CopiesWanted(len(n.records.Nodes())), len(takers))
 	switch {
 	case enough < wanted && len(coming) > 0:
-		return "copying to " + strings.Join(coming, ", ")
+		return "copying to " + strings.Join(coming, ", "), coming
 	case enough < max(1, wanted):
-		return "waiting for a node with room"
+		return "waiting for a node with room", nil
 	case rec.Primary == name:
-		return n.attachedStep(ctx, rec)
+		return n.attachedStep(ctx, rec), nil
 	}
-	return "giving up the copy"
+	return "giving up the copy", nil
+}
+
+// copiedTo returns how many bytes of a volume the furthest of some nodes has, as its primary
+// says, and of how many; 0 of 0 when nobody says.
+func (n *node) copiedTo(ctx context.Context, rec cluster.Record, nodes []string) (done, size uint64) {
+	ctx, cancel := context.WithTimeout(ctx, askBudget)
+	defer cancel()
+	var copies []*v1.Copy
+	if rec.Primary == n.cfg.Node {
+		copies = copyMessages(n.look(rec))
+	} else if v := n.inspectElsewhere(ctx, rec); v != nil {
+		copies = v.GetCopies()
+	}
+	return furthest(copies, nodes)
+}
+
+func furthest(copies []*v1.Copy, nodes []string) (done, size uint64) {
+	for _, c := range copies {
+		if p := c.GetProgress(); p != nil && slices.Contains(nodes, c.GetNode()) && p.GetDoneBytes() >= done {
+			done, size = p.GetDoneBytes(), p.GetTotalBytes()
+		}
+	}
+	return done, size
 }
 
 // attachedStep says who has to let go of a volume.

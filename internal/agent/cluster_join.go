@@ -87,18 +87,26 @@ func (n *node) mayJoin(token identity.Token) error {
 // refuseVolumes says what a node would lose by becoming another cluster's.
 func (n *node) refuseVolumes() error {
 	const hint = "only a node without volumes can join: its own would not be known there; archive them and recover them after joining, or join with another machine"
+	if len(n.cfg.Etcd) > 0 {
+		return n.refuseFiles(hint) // the records are the cluster's
+	}
 	if live := n.records.List(); len(live) > 0 {
 		return fmt.Errorf("this node has %d volumes, such as %q; %s: %w", len(live), live[0].Name, hint, ballast.ErrInUse)
 	}
 	if trash := n.records.Trash(); len(trash) > 0 {
 		return fmt.Errorf("this node has %d volumes in the trash, such as %q; %s: %w", len(trash), trash[0].Name, hint, ballast.ErrInUse)
 	}
+	return n.refuseFiles(hint)
+}
+
+// refuseFiles refuses a node that has files of volumes.
+func (n *node) refuseFiles(hint string) error {
 	folders, err := n.disk.List(volumesDir)
 	if err != nil {
 		return fmt.Errorf("see what volumes this node has: %w", err)
 	}
 	if len(folders) > 0 {
-		return fmt.Errorf("there are files of %d volumes in %s that this node has no record of; put them elsewhere first: %w", len(folders), n.path(volumesDir), ballast.ErrInUse)
+		return fmt.Errorf("there are files of %d volumes in %s that this node has no record of; put them elsewhere first: %s: %w", len(folders), n.path(volumesDir), hint, ballast.ErrInUse)
 	}
 	return nil
 }

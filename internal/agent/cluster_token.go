@@ -71,7 +71,11 @@ func (n *node) goPublic(ctx context.Context, asked string) (moved bool, err erro
 	if stored.ID != "" {
 		return true, n.moveTo(ctx, listen, address)
 	}
-	folder, err := n.foundCluster(ctx, listen, address)
+	found := n.foundCluster
+	if len(n.cfg.Etcd) > 0 {
+		found = n.foundInExternal
+	}
+	folder, err := found(ctx, listen, address)
 	if err != nil {
 		return false, err
 	}
@@ -80,6 +84,12 @@ func (n *node) goPublic(ctx context.Context, asked string) (moved bool, err erro
 	}
 	if err := n.openNetwork(); err != nil {
 		return false, err
+	}
+	if len(n.cfg.Etcd) > 0 {
+		n.records.SetPeering(*n.peering()) // which lets this node change what is there
+	}
+	if err := removeFile(n.disk, foundingFile); err != nil { // the identity says it from now on
+		n.log.Warn("a file that is of no use any more stays", "file", foundingFile, "error", err)
 	}
 	n.log.Info("this node is the first one of a cluster, and listens for others", "cluster", folder.Cluster.ID, "address", address)
 	return true, nil
@@ -108,6 +118,11 @@ func (n *node) foundCluster(ctx context.Context, listen, address string) (identi
 	if err != nil {
 		return identity.Folder{}, err
 	}
+	return folderOf(authority, self, listen, address)
+}
+
+// folderOf makes the identity of a node for whom the authority is at hand.
+func folderOf(authority *identity.Authority, self cluster.Node, listen, address string) (identity.Folder, error) {
 	key, err := identity.NewKey()
 	if err != nil {
 		return identity.Folder{}, err
@@ -172,30 +187,4 @@ func (n *node) moveTo(ctx context.Context, listen, address string) error {
 	}
 	n.log.Info("this node is reached elsewhere now", "address", address)
 	return nil
-}
-
-// settleInExternal makes a node whose records are in an etcd that is not ours the first one of
-// a cluster there; or says that there is one, which it has to join: two nodes that do not know
-// of each other must not share records.
-func (n *node) settleInExternal(ctx context.Context) {
-	if len(n.cfg.Etcd) == 0 || n.network() != nil {
-		return
-	}
-	if ready, _ := n.records.Ready(); !ready {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, recordBudget)
-	defer cancel()
-	_, err := n.authority(ctx)
-	switch {
-	case errors.Is(err, ballast.ErrNotFound):
-		if _, err := n.goPublic(ctx, ""); err != nil {
-			n.quiet.warn("external", "this node could not begin a cluster in the etcd that it was given", "error", err)
-		}
-	case err != nil:
-		n.quiet.warn("external", "whether there is a cluster in the etcd that this node was given is not known", "error", err)
-	default:
-		n.health.raise("", condNotJoined, "The etcd that this node was given has the records of a cluster, and this node is not in it.",
-			"type `ballast token create` on a node of the cluster, and here what it prints")
-	}
 }

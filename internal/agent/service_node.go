@@ -102,7 +102,11 @@ func (s nodeService) DrainNode(ctx context.Context, r *connect.Request[v1.DrainN
 	return apiError(s.node.Drain(ctx, name, func(left []drainStep) error {
 		resp := &v1.DrainNodeResponse{Done: len(left) == 0}
 		for _, step := range left {
-			resp.Steps = append(resp.Steps, &v1.DrainStep{Volume: step.volume, Doing: step.doing})
+			said := &v1.DrainStep{Volume: step.volume, Doing: step.doing}
+			if step.size > 0 {
+				said.Progress = &v1.Progress{Step: step.doing, Unit: inBytes, DoneBytes: step.done, TotalBytes: step.size}
+			}
+			resp.Steps = append(resp.Steps, said)
 		}
 		return stream.Send(resp)
 	}))

@@ -50,11 +50,12 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interva
 
 func (d *Dialer) config(node ballast.NodeID, protocols []string) *tls.Config {
 	return &tls.Config{
-		MinVersion:           tls.VersionTLS13,
-		NextProtos:           protocols,
-		InsecureSkipVerify:   true, // verified below: by the node's name, not by the host's
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return d.own.Certificate(), nil },
-		VerifyConnection:     func(state tls.ConnectionState) error { return d.verify(state, node, protocols) },
+		MinVersion:                  tls.VersionTLS13,
+		NextProtos:                  protocols,
+		DynamicRecordSizingDisabled: true, // see Server.config
+		InsecureSkipVerify:          true, // verified below: by the node's name, not by the host's
+		GetClientCertificate:        func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return d.own.Certificate(), nil },
+		VerifyConnection:            func(state tls.ConnectionState) error { return d.verify(state, node, protocols) },
 	}
 }
 

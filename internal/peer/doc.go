@@ -22,5 +22,5 @@
 // # Concurrency
 //
 // A [Server] and a [Dialer] are safe for concurrent use. The server's goroutines end
-// with its Serve, those of requests under way a moment after it, when they see their connection closed.
+// with its Serve, which waits for the requests under way once their connections are closed.
 package peer

@@ -45,6 +45,8 @@ type Server struct {
 	cfg        Config
 	nodes      *http.Server
 	strangers  *http.Server
+	underway   *requests
+	joins      *requests
 	handshakes chan struct{} // a place per handshake
 	refusals   *refusals
 
@@ -60,9 +62,12 @@ type guest struct {
 
 // NewServer returns a server; Serve runs it.
 func NewServer(cfg Config) *Server {
-	s := &Server{cfg: cfg, handshakes: make(chan struct{}, maxHandshakes), refusals: newRefusals(cfg.Log), conns: map[*tls.Conn]*guest{}}
-	s.nodes = s.httpServer(http.HandlerFunc(s.serveNode))
-	s.strangers = s.httpServer(http.HandlerFunc(s.serveStranger))
+	s := &Server{
+		cfg: cfg, handshakes: make(chan struct{}, maxHandshakes), refusals: newRefusals(cfg.Log), conns: map[*tls.Conn]*guest{},
+		underway: newRequests(), joins: newRequests(),
+	}
+	s.nodes = s.httpServer(s.underway.count(s.serveNode))
+	s.strangers = s.httpServer(s.joins.count(s.serveStranger))
 	s.strangers.ReadTimeout, s.strangers.WriteTimeout, s.strangers.MaxHeaderBytes = 10*time.Second, time.Minute, 8<<10
 	s.strangers.SetKeepAlivesEnabled(false)
 	return s
@@ -105,7 +110,8 @@ func (s *Server) connState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// Serve answers on l until ctx ends, and closes it. A server serves once.
+// Serve answers on l until ctx ends, and closes it. Who is just joining hears what came of it,
+// for it is not done twice; all else is cut off. A server serves once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	serving, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -117,7 +123,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	err := s.accept(serving, l, &running, nodes, strangers)
 	cancel()
+	s.joins.end(joinGrace)
 	s.closeAll()
+	if !s.underway.end(endGrace) || !s.joins.end(endGrace) {
+		s.cfg.Log.Error("a request of another node does not end although its connection is closed; it is left to the end of the process")
+	}
 	running.Wait()
 	if ctx.Err() != nil {
 		return nil
@@ -203,7 +213,10 @@ func (s *Server) config() *tls.Config {
 		NextProtos:             protocols,
 		ClientAuth:             tls.RequestClientCert, // verified below, against our authority alone
 		SessionTicketsDisabled: true,                  // each handshake verifies anew (P3)
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cfg.Own.Certificate(), nil },
+		// Small records at the beginning, and after a pause, are for browsers; here they cost the
+		// first flush after one a packet for each 1.4 KB.
+		DynamicRecordSizingDisabled: true,
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cfg.Own.Certificate(), nil },
 		VerifyConnection: func(state tls.ConnectionState) error {
 			_, err := s.whoIs(state)
 			return err
