@@ -140,3 +140,31 @@ func TestForcedLeaderCutsWhatWasBegun(t *testing.T) {
 		}
 	}
 }
+
+// TestVoidBatchesBearNoWitness cuts records whose batches say that others were durable, and
+// lets the copy follow a leader for whom their epoch is in force again. What a power cut takes
+// then, nobody has promised: it is no damage (V7).
+func TestVoidBatchesBearNoWitness(t *testing.T) {
+	for seed := range uint64(20) {
+		disk := crashfs.New()
+		f := newFollower(t, disk)
+		appendAll(t, f, batchOf(1, 1, 11), batchOf(1, 2, 12), batchOf(1, 3, 13))
+		if err := f.Follow(2, Lineage{{1, 1}, {2, 2}}, 1); err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, f, batchOf(2, 2, 22))
+		if err := f.Follow(3, Lineage{{1, 1}, {3, 4}}, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Append(batchOf(1, 2, 12)); err != nil { // and no Sync
+			t.Fatal(err)
+		}
+		f, err := OpenFollower(disk.PowerCut(rand.New(rand.NewPCG(seed, 78))), testDir, followSmall)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if st := f.State(); st.Last != 1 && st.Last != 2 {
+			t.Errorf("seed %d: the copy ends at LSN %d; want 1 or 2", seed, st.Last)
+		}
+	}
+}
