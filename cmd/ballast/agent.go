@@ -63,6 +63,9 @@ the password can stand in a URL, an option or the configuration file.`,
 				}
 				cfg.LogCapacity = n
 			}
+			if err := agent.WithoutProxies(); err != nil {
+				return err
+			}
 			return stopped(cmd.Context(), agent.Run(cmd.Context(), cfg))
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/ballast-io/ballast"
 )
@@ -108,6 +110,10 @@ func backoff(attempt int, _ error) (time.Duration, error) {
 	return most/2 + mathrand.N(most/2), nil
 }
 
+// systemProxy is what the environment said when the process began: the agent takes it away
+// from everything else (see the function WithoutProxies of package agent).
+var systemProxy = httpproxy.FromEnvironment().ProxyFunc()
+
 // transport returns the connections that client would use, with our limits.
 func transport(client aws.HTTPClient) *http.Transport {
 	c, ok := client.(*awshttp.BuildableClient)
@@ -115,6 +121,7 @@ func transport(client aws.HTTPClient) *http.Transport {
 		c = awshttp.NewBuildableClient()
 	}
 	t := c.GetTransport()
+	t.Proxy = func(r *http.Request) (*url.URL, error) { return systemProxy(r.URL) }
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: answerTimeout}).DialContext
 	t.ResponseHeaderTimeout = answerTimeout
 	t.MaxIdleConnsPerHost = 16
