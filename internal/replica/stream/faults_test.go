@@ -335,6 +335,8 @@ func TestStuckCopyThatIsNotRequired(t *testing.T) {
 		c.receive(b)
 		l := c.lead(c.nodes["n1"])
 		c.until("streaming", func() bool { return l.state() == stream.Streaming })
+		l.put(t, 1, 42)
+		synctest.Wait()                                                      // it has segments: else one is waited for under a lock, and time stands still
 		b.disk.(*crashfs.FS).BeforeEach(func(int) { time.Sleep(time.Hour) }) // a disk that hangs
 		began := time.Now()
 		p := make([]byte, ballast.ChunkSize)
