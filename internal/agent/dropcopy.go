@@ -36,7 +36,7 @@ func (n *node) dropUnwanted(ctx context.Context, s *slot) {
 	ctx, cancel := context.WithTimeout(ctx, recordBudget)
 	defer cancel()
 	if rec, err = n.records.Read(ctx, s.id); err != nil || !mayDrop(rec, n.cfg.Node) {
-		return // looked at again soon
+		return // looked at again soon, and nobody is disturbed for it
 	}
 	if err := n.deleteCopyLocked(ctx, s, rec); err != nil {
 		n.quiet.warn("drop "+string(s.id), "a copy that is no longer wanted here was not deleted", "volume", rec.Name, "error", err)
@@ -55,13 +55,25 @@ func (n *node) deleteCopy(ctx context.Context, s *slot, rec cluster.Record) erro
 }
 
 func (n *node) deleteCopyLocked(ctx context.Context, s *slot, rec cluster.Record) error {
+	inUse := fmt.Errorf("the copy of volume %q here counts, or is in use: %w", rec.Name, ballast.ErrInUse)
 	if s.current() != nil || !mayDrop(rec, n.cfg.Node) {
-		return fmt.Errorf("the copy of volume %q here counts, or is in use: %w", rec.Name, ballast.ErrInUse)
+		return inUse
 	}
-	// Whoever streams to it is told off, and the files are closed.
-	if err := n.following.Take(ctx, s.id, rec.Epoch); err != nil {
-		return err
-	}
+	return n.following.Drop(ctx, s.id, func() error {
+		// Until its stream was ended the copy could be placed here again, filled and counted.
+		now, err := n.records.Read(ctx, s.id)
+		switch {
+		case err != nil:
+			return err
+		case !mayDrop(now, n.cfg.Node):
+			return inUse
+		}
+		return n.deleteFiles(s)
+	})
+}
+
+// deleteFiles removes a copy's files. Which epochs it has seen stays known.
+func (n *node) deleteFiles(s *slot) error {
 	n.sources.Drop(s.id)
 	if err := n.removeFiles(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

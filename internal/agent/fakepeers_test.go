@@ -108,6 +108,8 @@ type fakeFollowing struct {
 	taken  map[ballast.VolumeID]ballast.Epoch
 	err    error
 	copies []receiver.CopyStatus
+
+	beforeDrop func() // what happens before a stream has ended
 }
 
 func newFakeFollowing() *fakeFollowing {
@@ -127,6 +129,19 @@ func (f *fakeFollowing) Take(_ context.Context, id ballast.VolumeID, epoch balla
 	defer f.mu.Unlock()
 	f.taken[id] = epoch
 	return f.err
+}
+
+func (f *fakeFollowing) Drop(_ context.Context, _ ballast.VolumeID, remove func() error) error {
+	f.mu.Lock()
+	before := f.beforeDrop
+	f.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	if f.err != nil {
+		return f.err
+	}
+	return remove()
 }
 
 func (f *fakeFollowing) Prepare(context.Context, ballast.VolumeID, ballast.Epoch) (receiver.Point, error) {

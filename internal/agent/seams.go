@@ -57,6 +57,7 @@ type following interface {
 	Serve(ctx context.Context, conn net.Conn, peer ballast.NodeID) error
 	Copies() []receiver.CopyStatus
 	Take(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch) error
+	Drop(ctx context.Context, id ballast.VolumeID, remove func() error) error
 	Prepare(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch) (receiver.Point, error)
 	Chunk(ctx context.Context, id ballast.VolumeID, chunk int, p []byte) error
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 var errClosed = errors.New("the receiver has ended")
@@ -118,9 +119,11 @@ func (r *Receiver) Take(ctx context.Context, id ballast.VolumeID, epoch ballast.
 	return nil
 }
 
-// Drop ends the stream of a volume and closes its copy, whose files may be deleted when
-// Drop has returned nil and [Config.Allow] says no.
-func (r *Receiver) Drop(ctx context.Context, id ballast.VolumeID) error {
+// Drop ends the stream of a volume, closes its copy, and calls remove, which may delete the
+// files: until it has returned nobody streams to the copy, or opens it. So a copy
+// that remove finds to be unwanted does not come to count again meanwhile. Later streams are
+// served as [Config.Allow] says.
+func (r *Receiver) Drop(ctx context.Context, id ballast.VolumeID, remove func() error) error {
 	e, err := r.entry(id)
 	if err == nil {
 		err = e.enter(ctx, 0, nil)
@@ -129,7 +132,18 @@ func (r *Receiver) Drop(ctx context.Context, id ballast.VolumeID) error {
 		return fmt.Errorf("drop copy of volume %s: %w", id, err)
 	}
 	defer e.leave()
-	return e.close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.closeLocked(); err != nil {
+		return fmt.Errorf("drop copy of volume %s: %w", id, err)
+	}
+	if err := remove(); err != nil {
+		return err
+	}
+	e.r.mu.Lock()
+	defer e.r.mu.Unlock()
+	e.state, e.counted = volume.FollowerState{}, false
+	return nil
 }
 
 // Prepare makes the copy here what a leader elsewhere goes on from that has no bytes of its own: it
@@ -163,6 +177,9 @@ func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 	if s := c.State(); !s.Complete {
 		return Point{}, fmt.Errorf("%w: the copy is not whole", ballast.ErrNotReady)
 	}
+	if s := c.State(); wroteUnder(s, epoch) {
+		return Point{}, fmt.Errorf("%w: the writer of %v has gone on from it already, and it has records of that one", ballast.ErrInUse, epoch)
+	}
 	if _, err := c.Sync(); err != nil {
 		return Point{}, err
 	}
@@ -173,6 +190,13 @@ func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 	}
 	c.Commit(s.Last)
 	return Point{LSN: s.Last, Size: s.Size, Lineage: lineage}, nil
+}
+
+// wroteUnder reports whether a copy has records of an epoch: what was asked for under it is
+// then asked again too late.
+func wroteUnder(s volume.FollowerState, epoch ballast.Epoch) bool {
+	n := len(s.Lineage)
+	return n > 0 && s.Lineage[n-1].Epoch == epoch && s.Lineage[n-1].From <= s.Last
 }
 
 // Chunk reads a chunk of the copy here into p, for that leader. The error is

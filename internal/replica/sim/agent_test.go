@@ -420,7 +420,7 @@ func (n *node) swapClaim(rec record, c cluster.ClaimRequest) (record, bool) {
 	}
 	if c.Force != nil {
 		n.w.count.Forced++
-		n.w.checker.forced(n)
+		n.w.checker.forced(n, next.Epoch)
 	}
 	e.put(next)
 	return e.record, true

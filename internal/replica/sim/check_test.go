@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 // checker looks at everything that happens, and knows all of it.
@@ -13,13 +14,14 @@ type checker struct {
 	epoch    ballast.Epoch // of the newest acknowledgement
 	quiet    bool          // the application rests
 	operator bool          // somebody forced a failover: what it lost is lost
+	since    ballast.Epoch // that this began: who was set aside, and does not know, may go on for himself
 }
 
 // acked: what is acknowledged continues all that was before; none follows one of a
 // later epoch (G3); it is on every copy that counts (R1).
 func (c *checker) acked(e *engine, lsn ballast.LSN) {
 	id := e.disk.id(max(lsn, e.disk.base))
-	if lsn < e.disk.base {
+	if lsn < e.disk.base || e.epoch < c.since {
 		return // an earlier flush was answered with a later one
 	}
 	w := c.w
@@ -71,9 +73,13 @@ func (c *checker) recordChanged() {
 	}
 }
 
-// committed: nothing that is committed is ever contradicted.
+// committed: nothing that is committed is ever contradicted, nor commits who has heard of a
+// later writer.
 func (c *checker) committed(e *engine, lsn ballast.LSN) {
 	h := c.w.history
+	if e.overtaken {
+		c.w.fail("%s commits lsn %d under %v, and was told of a later epoch", e.node.name, lsn, e.epoch)
+	}
 	for id := e.disk.id(max(lsn, e.disk.base)); !h[id].committed; id = h[id].prev {
 		h[id].committed = true
 	}
@@ -118,14 +124,39 @@ func (c *checker) whole(f *files, when string) {
 }
 
 // forced begins anew with what the operator chose.
-func (c *checker) forced(n *node) {
-	c.operator = true
+func (c *checker) forced(n *node, epoch ballast.Epoch) {
+	c.operator, c.since = true, epoch
+	c.head = c.acknowledgedIn(n)
+}
+
+// acknowledgedIn returns the newest record that was acknowledged and that a copy has.
+func (c *checker) acknowledgedIn(n *node) recordID {
 	h := c.w.history
-	for id := n.disk.lastID(); ; id = h[id].prev {
-		if h.continues(c.head, id) {
-			c.head = id
-			return
+	id := n.disk.lastID()
+	for !h.continues(c.head, id) {
+		id = h[id].prev
+	}
+	return id
+}
+
+// chosen: none of the copies that the operator could go on from has more of what was
+// acknowledged.
+func (c *checker) chosen(n *node, among []replica.Candidate) {
+	h := c.w.history
+	has := h[c.acknowledgedIn(n)].lsn
+	for _, o := range among {
+		other := c.w.nodes[slices.Index(nodeNames[:], o.Node)]
+		if more := h[c.acknowledgedIn(other)].lsn; o.State.Complete && more > has {
+			c.w.fail("the operator goes on from %s, which has %d of what was acknowledged, and %s has %d", n.name, has, o.Node, more)
 		}
+	}
+}
+
+// asked: no copy is asked to be removed that min_copies wants, unless it has nothing (R7).
+func (c *checker) asked(e *engine, change replica.Change) {
+	m := e.leader.Members()
+	if least := max(1, m.MinCopies); change.Remove != "" && !change.Lost && len(m.InSync)-1 < least {
+		c.w.fail("%s asks to remove %s, which leaves fewer than %d in sync", e.node.name, change.Remove, least)
 	}
 }
 

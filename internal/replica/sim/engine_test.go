@@ -11,17 +11,18 @@ import (
 // engine is the leader's process, with an application that writes, flushes and reads.
 type engine struct {
 	process
-	node    *node
-	epoch   ballast.Epoch
-	disk    *files
-	leader  *replica.Leader
-	links   []*link
-	flushes []ballast.LSN // that somebody waits for
-	reads   int
-	asked   ballast.LSN // the highest LSN that a sync was asked for
-	syncing bool
-	streams uint64
-	shut    time.Duration // since when the gate is closed, on the node's clock; 0: open
+	node      *node
+	epoch     ballast.Epoch
+	disk      *files
+	leader    *replica.Leader
+	links     []*link
+	flushes   []ballast.LSN // that somebody waits for
+	reads     int
+	asked     ballast.LSN // the highest LSN that a sync was asked for
+	syncing   bool
+	streams   uint64
+	overtaken bool          // it was told of a later epoch
+	shut      time.Duration // since when the gate is closed, on the node's clock; 0: open
 }
 
 func newEngine(n *node, m replica.Members) *engine {
@@ -48,6 +49,7 @@ func (e *engine) step(event replica.Event) {
 			}
 		case replica.Ask:
 			e.w.say(e.node.name, "asks: add %q remove %q over %d: %s", effect.Change.Add, effect.Change.Remove, effect.Change.Revision, effect.Change.Reason)
+			e.w.checker.asked(e, effect.Change)
 			e.change(effect.Change)
 		case replica.Fenced:
 			e.w.say(e.node.name, "fenced by %v: %s", effect.Epoch, effect.Reason)

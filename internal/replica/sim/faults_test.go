@@ -26,8 +26,11 @@ func (w *world) fault() {
 	if w.oneIn(3) {
 		long = w.between(0, w.patience)
 	}
-	if w.forced && w.oneIn(12) {
+	if w.forced && w.oneIn(8) {
 		w.blackout()
+	}
+	if w.forced && w.oneIn(8) {
+		w.fork(w.nodes[w.desired])
 	}
 	if w.oneIn(30) {
 		w.strand(w.nodes[w.desired])
@@ -99,12 +102,53 @@ func (w *world) move() {
 	w.say("all", "the volume is wanted on %s", nodeNames[w.desired])
 }
 
-// blackout takes down every node whose copy counts, for long.
+// blackout takes down every node whose copy counts, for long, or lets it seem so: its engine may
+// go on. Then the operator goes on from the best of what is left.
 func (w *world) blackout() {
 	for _, name := range w.etcd.record.InSync {
-		w.nodes[slices.Index(nodeNames[:], name)].powerCut(w.between(2*w.lease, 6*w.lease))
+		n, long := w.nodes[slices.Index(nodeNames[:], name)], w.between(2*w.lease, 6*w.lease)
+		if w.oneIn(3) {
+			n.killAgent(long)
+		} else {
+			n.powerCut(long)
+		}
 	}
 	w.move()
+	candidates := w.candidates()
+	if best := replica.Choose(candidates); best >= 0 {
+		w.desired = slices.Index(nodeNames[:], candidates[best].Node)
+	}
+}
+
+// fork cuts the writer off with a tail that nobody acknowledges; the next one has written
+// little when the copies that have it are lost: what is left is long and old, or short and new.
+func (w *world) fork(n *node) {
+	w.cutLink(n.index, store, 2*w.lease, true)
+	for i := range w.nodes {
+		w.cutLink(n.index, i, 2*w.lease, true)
+	}
+	others := without(w.etcd.record.InSync, n.name)
+	if len(others) == 0 {
+		return
+	}
+	next := slices.Index(nodeNames[:], others[w.rng.IntN(len(others))])
+	w.desired = next
+	w.after(w.between(w.lease, 2*w.lease), func() {
+		for _, name := range without(w.etcd.record.Copies, nodeNames[next]) {
+			w.cutLink(next, slices.Index(nodeNames[:], name), 2*w.patience, true)
+		}
+	})
+	w.after(w.between(2*w.lease, 3*w.lease), w.blackout)
+}
+
+// candidates are the copies on nodes that are up.
+func (w *world) candidates() (all []replica.Candidate) {
+	for _, o := range w.nodes {
+		if !o.agent.dead && !o.agent.stopped && o.disk.exists {
+			all = append(all, replica.Candidate{Node: o.name, State: o.disk.state()})
+		}
+	}
+	return all
 }
 
 // strand cuts a node off for longer than its lease; etcd it reaches first again.
@@ -244,20 +288,18 @@ func (w *world) mayForce(n *node, r record, c cluster.ClaimRequest) bool {
 	if r.Primary != "" && !slices.Contains(c.Over, r.Primary) {
 		return false
 	}
-	var candidates []replica.Candidate
 	for _, o := range w.nodes {
-		if up := !o.agent.dead && !o.agent.stopped; !up {
-			continue
-		}
-		if counts(r, o.name) {
+		if !o.agent.dead && !o.agent.stopped && counts(r, o.name) {
 			return false
 		}
-		if o.disk.exists {
-			candidates = append(candidates, replica.Candidate{Node: o.name, State: o.disk.state()})
-		}
 	}
+	candidates := w.candidates()
 	best := replica.Choose(candidates)
-	return best >= 0 && candidates[best].Node == n.name
+	if best < 0 || candidates[best].Node != n.name {
+		return false
+	}
+	w.checker.chosen(n, candidates)
+	return true
 }
 
 // calmDown ends all trouble.

@@ -278,7 +278,7 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 	}
 	d := &n.disk
 	h := replica.Hello{Node: by.name, Epoch: rec.Epoch}
-	if !d.exists || !d.complete || n.attaching || n.engine != nil && !n.engine.dead || replica.Greet(d.epoch, membersOf(n.seen, 0), h) != replica.Welcome {
+	if !d.exists || !d.complete || n.attaching || n.deleting || n.engine != nil && !n.engine.dead || replica.Greet(d.epoch, membersOf(n.seen, 0), h) != replica.Welcome {
 		return
 	}
 	told := max(n.follower.told, d.applied)
@@ -286,8 +286,9 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 		told = d.applied
 	}
 	n.follower.end()
+	cuts := d.cuts
 	n.store(rec.Epoch, func() {
-		if d.epoch != rec.Epoch || n.follower.conn != nil || !d.complete {
+		if d.cuts != cuts || d.epoch != rec.Epoch || n.follower.conn != nil || !d.complete {
 			return
 		}
 		d.synced = d.last()

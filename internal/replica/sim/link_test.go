@@ -89,6 +89,7 @@ func (l *link) refused(c *conn, r replica.Refusal, reason replica.Reason, epoch 
 		if r != replica.Stale && reason == replica.StaleEpoch {
 			reason = replica.Lost
 		}
+		l.engine.overtaken = l.engine.overtaken || reason == replica.StaleEpoch && epoch > l.engine.epoch
 		l.drop(reason, epoch)
 	}
 }

@@ -75,7 +75,7 @@ func newWorld(seed uint64) *world {
 		patience:  time.Duration(100+w.rng.IntN(500)) * ms,
 		faults:    time.Duration(3000+w.rng.IntN(5000)) * ms,
 		pause:     time.Duration(60+w.rng.IntN(500)) * ms,
-		forced:    w.rng.IntN(8) == 0,
+		forced:    w.rng.IntN(6) == 0,
 	}
 	w.copies = 2 + w.rng.IntN(min(2, w.settings.nodes-1))
 	if w.rng.IntN(6) == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -383,6 +384,68 @@ func TestPrepareAndChunk(t *testing.T) {
 			t.Errorf("Prepare under a lower epoch = %v; want ErrStaleEpoch", err)
 		}
 		b.stop()
+	})
+}
+
+// R8: who asks again under the epoch that it asked under gets the same answer, and none once there are
+// records of that epoch: the copy's end is not the one then that it went on from.
+func TestPrepareAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l, b := pair(t)
+		l.put(t, 1, 42)
+		l.close(t)
+		m := c.record.claim("n1")
+		first, err := b.r.Prepare(t.Context(), testID, m.Epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := b.r.Prepare(t.Context(), testID, m.Epoch)
+		if err != nil || !reflect.DeepEqual(again, first) {
+			t.Errorf("Prepare once more = %+v, %v; want %+v", again, err, first)
+		}
+		c.record.mu.Lock()
+		c.record.m.Epoch-- // the next claim is of the epoch that was prepared for
+		c.record.mu.Unlock()
+		l = c.lead(c.nodes["n1"])
+		c.inSync("n2")
+		l.put(t, 2, 43)
+		if p, err := b.r.Prepare(t.Context(), testID, m.Epoch); !errors.Is(err, ballast.ErrInUse) {
+			t.Errorf("Prepare when the writer has written = %+v, %v; want ErrInUse", p, err)
+		}
+		l.put(t, 3, 44)
+		l.close(t)
+		b.stop()
+		c.sameContent(c.nodes["n1"], b)
+	})
+}
+
+// R3: a copy that was given up and placed again on its node is another one: the stream to the first
+// ends, and what is there now is asked where it stands. While its files go, nobody streams to it.
+func TestCopyPlacedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l, b := pair(t)
+		l.put(t, 1, 42)
+		c.record.mu.Lock()
+		c.record.m.Copies = []replica.Peer{{Node: "n1", Address: "n1"}, {Node: "n2", Address: "n2", Added: c.record.m.Revision}}
+		c.record.m.InSync, c.record.m.Revision = []ballast.NodeID{"n1"}, c.record.m.Revision+2
+		c.record.mu.Unlock()
+		opened := b.opens.Load()
+		if err := b.r.Drop(t.Context(), testID, func() error {
+			l.hub.SetMembers(c.record.members())
+			time.Sleep(time.Second) // it is greeted meanwhile, in vain
+			if b.opens.Load() != opened || slices.Contains(c.record.members().InSync, "n2") {
+				t.Error("the copy was opened, or counts, while it is deleted")
+			}
+			b.disk = crashfs.New()
+			return errors.Join(b.disk.Mkdir("v"), b.disk.SyncDir("."))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		c.inSync("n2")
+		l.put(t, 2, 43)
+		l.close(t)
+		b.stop()
+		c.sameContent(c.nodes["n1"], b)
 	})
 }
 
