@@ -138,6 +138,11 @@ func (r *Records) startMember(ctx context.Context, p *Peering) (*etcd, error) {
 	force := r.force
 	r.force = false
 	r.mu.Unlock()
+	if force {
+		if err := r.refuseForce(ctx, p); err != nil {
+			return nil, err
+		}
+	}
 	e, err := startEtcd(ctx, memberSpec{dir: r.cfg.Dir, node: r.cfg.Node, peering: p, force: force}, r.cfg.Log)
 	if err != nil {
 		return nil, explainStart(r.cfg.Dir, err)

@@ -395,6 +395,19 @@ func TestForceNew(t *testing.T) {
 	if _, err := n1.Create(t.Context(), "db", nil); err != nil {
 		t.Fatal(err)
 	}
+	// As long as the others agree nothing is forced.
+	n2.stop()
+	n2.force = true
+	n2.start()
+	eventually(t, "n2 refuses", func() error {
+		if ready, err := n2.Ready(); ready || !errors.Is(err, ballast.ErrInUse) {
+			return fmt.Errorf("ready %t, %w", ready, err)
+		}
+		return nil
+	})
+	n2.stop()
+	n2.start()
+	n2.awaitVoters(3)
 	n1.stop()
 	n3.stop()
 	n2.stop()
@@ -410,6 +423,21 @@ func TestForceNew(t *testing.T) {
 		}
 	}
 	n2.awaitVoters(1)
+	// Those that were not lost after all are a quorum among themselves. They hear from n2 that they
+	// were given up, set aside what they have, and ask n2 from then on.
+	n1.start()
+	n3.start()
+	for _, n := range []*ringNode{n1, n3} {
+		eventually(t, string(n.name)+" gives way", func() error {
+			if _, err := os.Stat(filepath.Join(n.dir, "records", "member.removed")); err != nil {
+				return err
+			}
+			_, err := n.Get("db2")
+			return err
+		})
+	}
+	eventually(t, "n1 asks n2", func() error { _, err := n1.Create(t.Context(), "db3", nil); return err })
+	eventually(t, "n2 hears of it", func() error { _, err := n2.Get("db3"); return err })
 }
 
 // claimWhenFree claims a volume from a node as soon as it can, and returns how long

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ballast-io/ballast"
 )
 
 // ErrRestart says that the records can be brought back only by starting the
@@ -43,6 +45,26 @@ func (r *Records) refuseForgotten() error {
 	return fmt.Errorf("this node knows %d volumes, but their records in %s are gone; "+
 		"the volumes' data is untouched and known volumes are still served, but nothing can be changed; "+
 		"put the folder back, or delete view.json beside it to begin with no volumes", known, r.cfg.Dir)
+}
+
+// refuseForce keeps a node from going on alone while the others agree without it: there would be
+// two clusters, of which each gives the same volumes to other nodes.
+func (r *Records) refuseForce(ctx context.Context, p *Peering) error {
+	if p == nil {
+		return nil // it is alone as it is
+	}
+	info := p.tls()
+	config, err := info.ClientConfig()
+	if err != nil {
+		return fmt.Errorf("see whether the other nodes are lost: %w", err)
+	}
+	// Who holds etcd is answered only by a quorum.
+	members := r.askEverybody(ctx, config, p)
+	if len(members) == 0 {
+		return nil
+	}
+	return fmt.Errorf("other nodes keep the records and agree: %d hold them; nothing was forced, for then there would be two clusters that both write to the same volumes; "+
+		"start this agent without --force-new-cluster: %w", len(members), ballast.ErrInUse)
 }
 
 func explainStart(dir string, err error) error {
