@@ -73,7 +73,7 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.keepLogs())
+			err = errors.Join(err, c.keepLogs(context.WithoutCancel(ctx)))
 		}
 		err = errors.Join(err, c.c.Close())
 	}()
@@ -209,7 +209,7 @@ func (c *campaign) folder(n *lab.Node) string {
 }
 
 // keepLogs keeps what all programs said (K4).
-func (c *campaign) keepLogs() error {
+func (c *campaign) keepLogs(ctx context.Context) error {
 	if c.evidence == "" {
 		return nil
 	}
@@ -222,7 +222,7 @@ func (c *campaign) keepLogs() error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(to, "state.txt"), []byte(stateNow(n)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(to, "state.txt"), []byte(stateNow(ctx, n)), 0o644); err != nil {
 			return err
 		}
 		for _, file := range append(engines, n.Agent.LogFile()) {
@@ -239,8 +239,8 @@ func (c *campaign) keepLogs() error {
 }
 
 // stateNow is what a node's kernel and its agent say at the moment.
-func stateNow(n *lab.Node) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+func stateNow(ctx context.Context, n *lab.Node) string {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var all strings.Builder
 	for _, words := range [][]string{

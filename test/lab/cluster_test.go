@@ -201,6 +201,8 @@ func TestStop(t *testing.T) {
 	if err := n.Start(ticker); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error)
+	go func() { ended <- ticker.Wait() }() // its machine is not gone before
 	ticks := make(chan struct{})
 	go func() {
 		defer close(ticks)
@@ -232,10 +234,11 @@ func TestStop(t *testing.T) {
 	for range 3 {
 		<-ticks
 	}
-	if err := ticker.Process.Kill(); err != nil {
+	// A machine that is stopped can be switched off like any other.
+	if err := errors.Join(n.Stop(t.Context()), n.PowerOff(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	_ = ticker.Wait() // it was killed
+	<-ended // it was killed
 }
 
 // TestClusterLeavesNothing asks for L1, with one machine switched off.

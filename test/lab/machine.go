@@ -177,7 +177,9 @@ func (m *Machine) Command(ctx context.Context, name string, args ...string) *exe
 	return cmd
 }
 
-// Start starts cmd inside the machine; the caller waits for it.
+// Start starts cmd inside the machine. The caller waits for it, in a goroutine where the
+// machine may be closed or switched off meanwhile: that returns when all its processes have
+// been waited for.
 func (m *Machine) Start(cmd *exec.Cmd) error {
 	ns, err := m.running()
 	if err != nil {

@@ -30,8 +30,12 @@ inside='
 
 	echo ready
 	# Until the program is gone. Waiting for any child, as shells do, also buries
-	# those that nobody else waits for: engines whose agent is gone.
-	cat >/run/lab/last-word
+	# those that nobody else waits for: engines whose agent is gone. When all of the
+	# machine is stopped, this process is not: see signalAll.
+	exec 4<&0
+	cat <&4 >/run/lab/last-word &
+	echo $! >/run/lab/listener
+	wait $!
 
 	kill -s KILL -- -1 || true   # nobody left is fine
 	# Asked first: once a file system is unmounted, its files have no paths.

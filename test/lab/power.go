@@ -107,9 +107,13 @@ func (m *Machine) Stop(ctx context.Context) error { return m.signalAll(ctx, "STO
 // Continue lets a stopped machine go on.
 func (m *Machine) Continue(ctx context.Context) error { return m.signalAll(ctx, "CONT") }
 
-// signalAll sends a signal to every process of the machine but its first.
+// signalAll sends a signal to every process of the machine but its first, and the one that
+// listens for the machine's end.
 func (m *Machine) signalAll(ctx context.Context, signal string) error {
 	// The shell's own kill: it does not reach itself.
-	_, err := m.Output(ctx, "sh", "-c", "kill -s "+signal+" -- -1")
+	_, err := m.Output(ctx, "sh", "-ec", `
+		read -r listener </run/lab/listener
+		kill -s "$1" -- -1
+		kill -s CONT "$listener"`, "sh", signal)
 	return err
 }

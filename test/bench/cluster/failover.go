@@ -69,6 +69,8 @@ func (b *bench) keepWriting(ctx context.Context, n *lab.Node, mountpoint string)
 	if err := n.Start(loop); err != nil {
 		return nil, err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- loop.Wait() }() // its machine is not gone before
 	// It has to be at work: a primary that has nothing to lose loses nothing.
 	err = lab.Poll(ctx, "the load to begin", func(ctx context.Context) error {
 		_, err := n.Output(ctx, "test", "-s", path.Join(mountpoint, "load"))
@@ -76,6 +78,6 @@ func (b *bench) keepWriting(ctx context.Context, n *lab.Node, mountpoint string)
 	})
 	return func() {
 		_ = loop.Process.Kill() // it may be gone with its machine
-		_ = loop.Wait()         // it was killed
+		<-ended                 // it was killed
 	}, err
 }
