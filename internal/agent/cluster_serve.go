@@ -144,9 +144,12 @@ const cameLate = 30 * time.Second
 
 // neverCame reports whether a node was admitted and has never had a session.
 func (n *node) neverCame(name ballast.NodeID) bool {
-	session := n.records.Session(name)
-	return name != n.cfg.Node && session.Number == 0 && session.Quiet > cameLate
+	return name != n.cfg.Node && cameNever(n.records.Session(name))
 }
+
+// cameNever decides that by what was seen of the node's session. One of whom this node has
+// not been watching the records for so long may have come just now.
+func cameNever(s cluster.Session) bool { return s.Number == 0 && s.Quiet > cameLate }
 
 // addresses returns where the nodes of the cluster are, this one first.
 func (n *node) addresses() []identity.Address {
