@@ -32,6 +32,7 @@ type ring struct {
 
 	mu    sync.Mutex // guards everything below
 	cut   map[[2]ballast.NodeID]bool
+	muted map[[2]ballast.NodeID]bool                  // from, to: what is sent does not arrive
 	conns map[[2]ballast.NodeID]map[net.Conn]struct{} // from, to
 }
 
@@ -61,7 +62,7 @@ func newRing(t *testing.T, names ...ballast.NodeID) *ring {
 	}
 	r := &ring{
 		t: t, authority: a, lease: 3 * time.Second, nodes: map[ballast.NodeID]*ringNode{},
-		cut: map[[2]ballast.NodeID]bool{}, conns: map[[2]ballast.NodeID]map[net.Conn]struct{}{},
+		cut: map[[2]ballast.NodeID]bool{}, muted: map[[2]ballast.NodeID]bool{}, conns: map[[2]ballast.NodeID]map[net.Conn]struct{}{},
 	}
 	for i, name := range names {
 		n := r.add(name)
@@ -200,7 +201,7 @@ func (n *ringNode) listen() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.ServeTLS(l, "", "") // ends when it is closed
+		_ = server.ServeTLS(mutableListener{l, n.ring, n.name}, "", "") // ends when it is closed
 	}()
 	return func() {
 		_ = server.Close() // what is open ends with it
@@ -223,6 +224,11 @@ func (r *ring) pass(from, to ballast.NodeID, conn net.Conn) bool {
 		r.conns[way] = map[net.Conn]struct{}{}
 	}
 	r.conns[way][conn] = struct{}{}
+	if tc, ok := conn.(*tls.Conn); ok {
+		if m, ok := tc.NetConn().(*mutableConn); ok {
+			m.from = from
+		}
+	}
 	return true
 }
 
@@ -237,17 +243,32 @@ func (r *ring) isolate(name ballast.NodeID) {
 		for _, way := range [][2]ballast.NodeID{{name, other}, {other, name}} {
 			r.cut[way] = true
 			for conn := range r.conns[way] {
-				_ = conn.Close() // that is what a cut is
+				r.close(conn) // that is what a cut is
 			}
 			delete(r.conns, way)
 		}
 	}
 }
 
+// close ends a connection without a word: TLS would say one, and who is muted asks the ring.
+func (r *ring) close(conn net.Conn) {
+	if tc, ok := conn.(*tls.Conn); ok {
+		conn = tc.NetConn()
+	}
+	_ = conn.Close() // whatever comes of it
+}
+
 func (r *ring) heal() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.cut)
+	clear(r.muted)
+	for way, conns := range r.conns { // what was lost of them is not sent again
+		for conn := range conns {
+			r.close(conn)
+		}
+		delete(r.conns, way)
+	}
 }
 
 // startAll starts the nodes one by one and enters each.
