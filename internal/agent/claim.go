@@ -69,7 +69,7 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 		held, isHeld := errors.AsType[*cluster.HeldError](err)
 		switch {
 		case err == nil:
-			return claimed, w, session, n.noteClaim(s, claimed)
+			return claimed, w, session, n.noteClaim(s, rec, claimed)
 		case isHeld:
 			s.setProcessing("waiting for node " + string(held.Node) + " to let go")
 			n.do(func(ctx context.Context) { n.askToYield(ctx, cluster.Record{Name: held.Volume, Primary: held.Node}) })
@@ -149,8 +149,9 @@ func (n *node) awaitSession(ctx context.Context) (uint64, error) {
 	}
 }
 
-// noteClaim remembers a claim on disk, before anything happens under it.
-func (n *node) noteClaim(s *slot, rec cluster.Record) error {
+// noteClaim remembers a claim on disk, before anything happens under it; before is the record as it
+// was known when the claim was made.
+func (n *node) noteClaim(s *slot, before, rec cluster.Record) error {
 	if err := n.disk.Mkdir(s.dir); err != nil {
 		return fmt.Errorf("make volume's folder: %w", err)
 	}
@@ -161,6 +162,9 @@ func (n *node) noteClaim(s *slot, rec cluster.Record) error {
 		if err := archiver.ForgetState(n.disk, s.dir); err != nil {
 			return err
 		}
+	}
+	if before.Epoch != state.Epoch || rec.Epoch != before.Epoch+1 || state.Since == 0 {
+		state.Since = rec.Epoch // somebody else may have led it in between
 	}
 	// Holds of an engine that died are void (A8).
 	state.Epoch, state.Holders = rec.Epoch, nil
@@ -175,6 +179,10 @@ func (n *node) makeFiles(ctx context.Context, s *slot, rec cluster.Record, w way
 	}
 	switch w {
 	case wayHollow:
+		if n.goesOnFilling(s) {
+			n.log.Info("going on from the copy that was filling in here", "volume", rec.Name, "volume_id", rec.ID)
+			return nil
+		}
 		return n.fillFromPeer(ctx, s, rec)
 	case wayEmpty:
 		if err := n.wipe(s); err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,11 +28,16 @@ import (
 // nodeAgent is the argument that makes of the test's binary an agent of a cluster.
 const nodeAgent = "node-agent"
 
-// runNodeAgent runs an agent with a data folder, a name and an address.
+// runNodeAgent runs an agent with a data folder, a name, an address, and for how long it keeps
+// what is removed.
 func runNodeAgent(ctx context.Context, args []string, log *slog.Logger) error {
+	keep, err := time.ParseDuration(args[3])
+	if err != nil {
+		return err
+	}
 	return Run(ctx, Config{
 		DataDir: args[0], Node: ballast.NodeID(args[1]), Listen: args[2], Advertise: args[2], Lease: 2 * time.Second,
-		ReplaceAfter: 20 * time.Second, TrashKeep: time.Hour, Archive: NoArchive, Version: "1.0", Log: log,
+		ReplaceAfter: 20 * time.Second, TrashKeep: keep, Archive: NoArchive, Version: "1.0", Log: log,
 	})
 }
 
@@ -41,6 +47,7 @@ type clusterAgent struct {
 	dir     string
 	name    string
 	address string
+	keep    time.Duration // what is removed; 0: an hour
 	cmd     *exec.Cmd
 	http    *http.Client
 	node    ballastv1connect.NodeServiceClient
@@ -245,7 +252,7 @@ func TestClusterOfProcesses(t *testing.T) {
 // begin starts the agent without waiting for its records.
 func (a *clusterAgent) begin() {
 	a.t.Helper()
-	a.cmd = exec.Command(os.Args[0], nodeAgent, a.dir, a.name, a.address)
+	a.cmd = exec.Command(os.Args[0], nodeAgent, a.dir, a.name, a.address, cmp.Or(a.keep, time.Hour).String())
 	a.cmd.Stdout, a.cmd.Stderr = prefixed{a.t, a.name}, prefixed{a.t, a.name}
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {

@@ -202,7 +202,7 @@ func (n *node) ApplyFailover(ctx context.Context, plan failoverPlan) (cluster.Re
 		return rec, fmt.Errorf("force failover: %w", err)
 	}
 	n.log.Warn("an operator forced a copy to count", "volume", rec.Name, "volume_id", rec.ID, "epoch", uint64(claimed.Epoch), "lsn", uint64(last), "loses", plan.loses)
-	if err := n.noteClaim(s, claimed); err != nil {
+	if err := n.noteClaim(s, rec, claimed); err != nil {
 		return claimed, err
 	}
 	if err := n.following.Take(ctx, rec.ID, claimed.Epoch); err != nil {

@@ -51,6 +51,16 @@ func (n *node) fillFromPeer(ctx context.Context, s *slot, rec cluster.Record) er
 	}
 }
 
+// goesOnFilling reports whether what is here of a volume is what this node was filling when it last
+// led it, and nobody has led it since (A25). Its log has every record that was acknowledged meanwhile,
+// as those of the in-sync copies have; chunks that it lacks are as of its last record or earlier there, and
+// not before its beginning.
+func (n *node) goesOnFilling(s *slot) bool {
+	since := s.remembered().Since
+	opened, err := volume.ReadEpoch(n.disk, s.dir)
+	return err == nil && since > 0 && opened >= since
+}
+
 func (n *node) prepareAt(ctx context.Context, from ballast.NodeID, rec cluster.Record) (receiver.Point, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareBudget)
 	defer cancel()

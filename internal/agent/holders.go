@@ -38,6 +38,7 @@ type attachmentState struct {
 	Version        int             `json:"version"`
 	BootID         string          `json:"boot_id"`
 	Epoch          ballast.Epoch   `json:"epoch"`           // highest that this node has attached under
+	Since          ballast.Epoch   `json:"since,omitempty"` // first of the epochs up to Epoch that this node claimed one after the other; 0: not known
 	FilesystemSize int64           `json:"filesystem_size"` // bytes that the filesystem was grown to; 0: not known
 	Holders        map[string]hold `json:"holders,omitempty"`
 }

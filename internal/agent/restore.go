@@ -290,6 +290,9 @@ func (n *node) createFrom(ctx context.Context, name string, options map[string]s
 		}
 		return n.look(rec), nil
 	}
+	if at, err := n.restoredBy(ctx, source, m, false); at != "" && err == nil {
+		return n.createFromAt(ctx, at, name, options)
+	}
 	out, err := n.RestoreAt(ctx, restoreRequest{name: source, moment: m, as: name, options: rest, asked: from})
 	if err != nil {
 		return volumeView{}, fmt.Errorf("create volume %q: %w", name, err)

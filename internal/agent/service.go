@@ -55,6 +55,12 @@ func (s volumeService) Inspect(ctx context.Context, r *connect.Request[v1.Inspec
 }
 
 func (s volumeService) Remove(ctx context.Context, r *connect.Request[v1.RemoveRequest]) (*connect.Response[v1.RemoveResponse], error) {
+	switch at, err := s.node.doneBy(ctx, r.Msg.GetName()); {
+	case err != nil:
+		return nil, apiError(err)
+	case at != "":
+		return passOn(ctx, at, s.node.volumesAt(at).Remove, r.Msg)
+	}
 	until, err := s.node.Remove(ctx, r.Msg.GetName())
 	if err != nil {
 		return nil, apiError(err)
@@ -71,6 +77,12 @@ func (s volumeService) Restore(ctx context.Context, r *connect.Request[v1.Restor
 }
 
 func (s volumeService) Resize(ctx context.Context, r *connect.Request[v1.ResizeRequest]) (*connect.Response[v1.ResizeResponse], error) {
+	switch at, err := s.node.doneBy(ctx, r.Msg.GetName()); {
+	case err != nil:
+		return nil, apiError(err)
+	case at != "":
+		return passOn(ctx, at, s.node.volumesAt(at).Resize, r.Msg)
+	}
 	v, err := s.node.Resize(ctx, r.Msg.GetName(), r.Msg.GetSize())
 	if err != nil {
 		return nil, apiError(err)

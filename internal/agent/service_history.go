@@ -20,6 +20,12 @@ import (
 // The calls of volumeService that are about the archive.
 
 func (s volumeService) Snapshot(ctx context.Context, r *connect.Request[v1.SnapshotRequest], out *connect.ServerStream[v1.SnapshotResponse]) error {
+	switch at, err := s.node.readBy(ctx, r.Msg.GetName()); {
+	case err != nil:
+		return apiError(err)
+	case at != "":
+		return passOnStream(ctx, at, s.node.volumesAt(at).Snapshot, r.Msg, out)
+	}
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.SnapshotResponse{Progress: p}) }}
 	base, err := s.node.Snapshot(ctx, r.Msg.GetName(), r.Msg.GetTags(), func(p archive.Progress) { t.tell("reading the volume", inBytes, p.Done, p.Total) })
 	if err != nil {
@@ -59,6 +65,12 @@ func (s volumeService) RestoreAt(ctx context.Context, r *connect.Request[v1.Rest
 	if req.moment.snapshot != "" && m.GetAt() != nil {
 		return nil, apiError(fmt.Errorf("restore volume %q: give a time or a snapshot, not both: %w", req.name, ballast.ErrInvalid))
 	}
+	switch at, err := s.node.restoredBy(ctx, req.name, req.moment, req.inPlace); {
+	case err != nil:
+		return nil, apiError(err)
+	case at != "":
+		return passOn(ctx, at, s.node.volumesAt(at).RestoreAt, m)
+	}
 	out, err := s.node.RestoreAt(ctx, req)
 	if err != nil {
 		return nil, apiError(err)
@@ -90,6 +102,12 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 	}
 	t := &teller{send: func(p *v1.Progress) error { return out.Send(&v1.VerifyResponse{Progress: p}) }}
 	for _, rec := range records {
+		if at, err := s.node.doneBy(ctx, rec.Name); at != "" && err == nil { // where the holder is away, the archive has what there is
+			if err := s.node.verifyElsewhere(ctx, at, rec, r.Msg.GetCommand(), func(m *v1.VerifyResponse) error { return t.also(func() error { return out.Send(m) }) }); err != nil {
+				return err
+			}
+			continue
+		}
 		v := s.node.verifier.Verify(ctx, archivedVolume(rec), r.Msg.GetCommand(), func(p archive.Progress) { t.tell("restoring "+rec.Name+" elsewhere", inBytes, p.Done, p.Total) })
 		if ctx.Err() != nil {
 			return apiError(ctx.Err())
@@ -102,6 +120,12 @@ func (s volumeService) Verify(ctx context.Context, r *connect.Request[v1.VerifyR
 }
 
 func (s volumeService) Retain(ctx context.Context, r *connect.Request[v1.RetainRequest]) (*connect.Response[v1.RetainResponse], error) {
+	switch at, err := s.node.readBy(ctx, r.Msg.GetName()); {
+	case err != nil:
+		return nil, apiError(err)
+	case at != "":
+		return passOn(ctx, at, s.node.volumesAt(at).Retain, r.Msg)
+	}
 	rec, o, err := s.node.archived(ctx, r.Msg.GetName())
 	if err != nil {
 		return nil, apiError(err)

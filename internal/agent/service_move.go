@@ -20,7 +20,7 @@ func (s volumeService) Move(ctx context.Context, r *connect.Request[v1.MoveReque
 		return apiError(fmt.Errorf("move volume: %w", err))
 	}
 	if at, ok := n.holder(ctx, rec); ok {
-		return n.relayMove(ctx, at, r.Msg, out)
+		return passOnStream(ctx, at, n.volumesAt(at).Move, r.Msg, out)
 	}
 	pause, err := n.Move(ctx, rec.Name, ballast.NodeID(r.Msg.GetNode()), func(step moveStep) error { return out.Send(moveMessage(step)) })
 	if err != nil {
@@ -35,25 +35,6 @@ func moveMessage(step moveStep) *v1.MoveResponse {
 		m.Progress = &v1.Progress{Step: step.doing, Unit: inBytes, DoneBytes: uint64(step.progress * float64(step.size)), TotalBytes: uint64(step.size)}
 	}
 	return m
-}
-
-// relayMove has the node move a volume that has it.
-func (n *node) relayMove(ctx context.Context, at ballast.NodeID, m *v1.MoveRequest, out *connect.ServerStream[v1.MoveResponse]) error {
-	in, err := n.volumesAt(at).Move(ctx, connect.NewRequest(m))
-	if err != nil {
-		return err
-	}
-	for in.Receive() {
-		if err := out.Send(in.Msg()); err != nil {
-			_ = in.Close() // nobody waits for the rest
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		_ = in.Close() // it has failed
-		return err
-	}
-	return in.Close()
 }
 
 func (s volumeService) Failover(ctx context.Context, r *connect.Request[v1.FailoverRequest]) (*connect.Response[v1.FailoverResponse], error) {

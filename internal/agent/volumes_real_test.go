@@ -38,7 +38,7 @@ func threeNodes(t *testing.T) map[ballast.NodeID]*clusterAgent {
 		}
 	}
 	for _, a := range nodes {
-		a.awaitNodes("n1:up n2:up n3:up")
+		a.awaitNodes("n1:up:member n2:up:member n3:up:member")
 	}
 	return nodes
 }

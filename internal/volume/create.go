@@ -76,6 +76,16 @@ func createEmpty(fsys vfs.FS, name string) (vfs.File, error) {
 	return fsys.Create(name)
 }
 
+// ReadEpoch returns the highest epoch that the volume in dir was opened under, or that was promised
+// to a leader elsewhere; 0 if there was none.
+func ReadEpoch(fsys vfs.FS, dir string) (ballast.Epoch, error) {
+	d, err := loadDescriptor(fsys, dir)
+	if err != nil {
+		return 0, fmt.Errorf("read volume's epoch: %w", err)
+	}
+	return d.epoch(), nil
+}
+
 // ReadIdentity returns what the volume in dir is.
 func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
 	d, err := loadDescriptor(fsys, dir)
