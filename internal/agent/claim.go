@@ -18,7 +18,7 @@ type way int
 const (
 	wayOwn    way = iota // with the copy that is here, or the first one of all
 	wayHollow            // with an empty copy, which fills in from one in sync on another node
-	wayEmpty             // with nothing, as its class allows
+	wayEmpty             // with nothing, as its class allows, or because nothing was ever written
 )
 
 // chooseWay decides from what the record says; here says that files of the volume are.
@@ -28,6 +28,8 @@ func chooseWay(rec cluster.Record, node ballast.NodeID, here bool) way {
 		return wayEmpty
 	case len(rec.InSync) == 0:
 		return wayOwn
+	case !rec.Formatted && !(here && slices.Contains(rec.InSync, node)):
+		return wayEmpty // the node of the first attach died before there was a filesystem
 	case !slices.Contains(rec.InSync, node):
 		return wayHollow
 	case !here && len(rec.InSync) > 1:
@@ -65,7 +67,7 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 				return rec, w, 0, err
 			}
 		}
-		claimed, err := n.records.Claim(ctx, s.id, w.request(s.remembered().Epoch))
+		claimed, err := n.claimAs(ctx, s, rec, w)
 		held, isHeld := errors.AsType[*cluster.HeldError](err)
 		switch {
 		case err == nil:
@@ -92,6 +94,59 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 			return rec, w, 0, err
 		}
 	}
+}
+
+// claimAs claims a volume in a way. A hollow copy needs one that is in sync and whole: the claim
+// may take the only other one out of the in-sync set, so one says first that it is.
+func (n *node) claimAs(ctx context.Context, s *slot, rec cluster.Record, w way) (cluster.Record, error) {
+	mine := rec.Primary == "" || rec.Primary == n.cfg.Node || n.records.Session(rec.Primary).Over
+	if w == wayHollow && mine {
+		if err := n.findWhole(ctx, rec); err != nil {
+			return rec, err
+		}
+	}
+	return n.records.Claim(ctx, s.id, w.request(s.remembered().Epoch))
+}
+
+// findWhole asks the in-sync copies on other nodes, side by side, until one is whole.
+func (n *node) findWhole(ctx context.Context, rec cluster.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, prepareBudget)
+	defer cancel()
+	var errs error
+	for {
+		others := slices.DeleteFunc(slices.Clone(rec.InSync), func(o ballast.NodeID) bool { return o == n.cfg.Node })
+		answers := make(chan error, len(others))
+		for _, other := range others {
+			go func() { answers <- n.isWhole(ctx, other, rec.ID) }() // ends with ctx
+		}
+		errs = nil
+		for range others {
+			err := <-answers
+			if err == nil {
+				return nil
+			}
+			errs = errors.Join(errs, err)
+		}
+		if !pauseIn(ctx, preparePause) {
+			return fmt.Errorf("none of the copies that have every acknowledged write can be reached and is whole; nothing was changed; start their nodes: %w: %w", ballast.ErrNoCopy, errs)
+		}
+	}
+}
+
+// isWhole returns nil when the copy on another node lacks nothing.
+func (n *node) isWhole(ctx context.Context, other ballast.NodeID, id ballast.VolumeID) error {
+	st, err := n.peers.Copy(ctx, other, id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("node %s: %w", other, err)
+	case !st.Here:
+		return fmt.Errorf("node %s: its files are not there", other)
+	case st.Err != "":
+		return fmt.Errorf("node %s: %s", other, st.Err)
+	case !st.State.Complete:
+		return fmt.Errorf("node %s: it lacks chunks", other)
+	}
+	return nil
 }
 
 // claimPause is how soon a claim is tried again that etcd has not answered.

@@ -35,11 +35,56 @@ func TestChooseWay(t *testing.T) {
 		{"scratch", ballast.Scratch, []ballast.NodeID{"n2"}, false, wayEmpty},
 		{"a cache elsewhere", ballast.Cache, []ballast.NodeID{"n2"}, false, wayHollow},
 	} {
-		rec := cluster.Record{InSync: tt.inSync, Spec: ballast.VolumeSpec{Class: tt.class}}
+		rec := cluster.Record{InSync: tt.inSync, Formatted: true, Spec: ballast.VolumeSpec{Class: tt.class}}
 		if got := chooseWay(rec, "n1", tt.here); got != tt.want {
 			t.Errorf("%s: way %d; want %d", tt.name, got, tt.want)
 		}
 	}
+}
+
+// A node that dies in the very first attach keeps nobody from the volume: where no filesystem
+// ever was nothing was written.
+func TestFirstAttachThatDied(t *testing.T) {
+	n, peers, _ := among(t, newMachine())
+	rec := adoptElsewhere(t, n, "n2")
+	peers.set(func() { peers.err["n2"] = errors.New("cut off") })
+	for _, here := range []bool{true, false} {
+		never := rec
+		never.Formatted = false
+		if got := chooseWay(never, "n1", here); got != wayEmpty {
+			t.Errorf("way %d with files here: %t; want %d", got, here, wayEmpty)
+		}
+		next, err := cluster.DecideClaim(never, "n1", wayEmpty.request(0))
+		if err != nil || !slices.Equal(next.InSync, []ballast.NodeID{"n1"}) {
+			t.Errorf("claim of what never was formatted = %+v, %v; want it in sync here", next, err)
+		}
+	}
+	if _, err := cluster.DecideClaim(rec, "n1", wayEmpty.request(0)); !errors.Is(err, ballast.ErrNoCopy) {
+		t.Errorf("claim of what was formatted = %v; want ErrNoCopy", err)
+	}
+}
+
+// The copy that a hollow one shall be filled from is whole before the claim, which may take
+// the only other one out of the in-sync set.
+func TestHollowNeedsAWholeCopy(t *testing.T) {
+	n, peers, _ := among(t, newMachine())
+	rec := adoptElsewhere(t, n, "n2", "n3")
+	peers.set(func() {
+		peers.err["n3"] = errors.New("cut off")
+		peers.copies["n2"] = copyState{Here: true}
+		peers.points["n2"] = receiver.Point{LSN: 9, Size: 64 << 20, Lineage: volume.Lineage{{Epoch: 2, From: 1}}}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := n.Attach(ctx, "db", "a"); err == nil {
+		t.Fatal("attached from a copy that lacks chunks")
+	}
+	if got, err := n.records.ByID(rec.ID); err != nil || got.Epoch != rec.Epoch || got.Primary != "" || len(got.InSync) != 2 {
+		t.Errorf("record = %+v, %v; want it as it was", got, err)
+	}
+	peers.set(func() { delete(peers.copies, "n2") }) // it is whole
+	mustAttach(t, n, "db", "a")
+	mustDetach(t, n, "db", "a")
 }
 
 // among runs a node n1 of a cluster of three, whose others do as peers says.

@@ -12,6 +12,7 @@ import (
 	"github.com/ballast-io/ballast"
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
+	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
 )
 
@@ -67,7 +68,11 @@ func (p *fakePeers) Copy(_ context.Context, node ballast.NodeID, _ ballast.Volum
 	err := p.call(node, "copy")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.copies[node], err
+	st, said := p.copies[node]
+	if point, prepared := p.points[node]; !said && prepared {
+		st = copyState{Here: true, State: replica.State{Last: point.LSN, Lineage: point.Lineage, Complete: true}}
+	}
+	return st, err
 }
 
 func (p *fakePeers) Owner(_ context.Context, node ballast.NodeID, _ ballast.VolumeID) (string, error) {

@@ -14,7 +14,7 @@ import (
 type ClaimRequest struct {
 	Floor  ballast.Epoch // the highest epoch that the node's own files of the volume have seen
 	Hollow bool          // what it has counts for nothing: the content comes from an in-sync copy on another node
-	Empty  bool          // it begins empty, as a scratch volume does, and a cache whose node is gone
+	Empty  bool          // it begins empty, as a scratch volume does, a cache whose node is gone, and any that never was formatted
 	Force  *Forced       // the operator's word that its copy counts; Claim fills in the rest
 
 	// Over are the nodes whose session is over. [Records.Claim] finds them out itself,
@@ -100,6 +100,9 @@ func beginEmpty(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (
 			return r, fmt.Errorf("volume %q: its content is on node %s, which is there; attach it from there: %w", r.Name, nodeList(r.InSync), ballast.ErrInvalid)
 		}
 	case ballast.Clustered, ballast.Primary:
+		if !r.Formatted {
+			break // its first attach did not come to its end: nobody was ever given it to write to
+		}
 		return r, fmt.Errorf("volume %q: class %s never begins empty over what it held: %w", r.Name, r.Spec.Class, ballast.ErrNoCopy)
 	}
 	r.InSync, r.Copies, r.Added = []ballast.NodeID{node}, []ballast.NodeID{node}, nil

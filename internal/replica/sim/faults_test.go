@@ -105,6 +105,9 @@ func (w *world) move() {
 // blackout takes down every node whose copy counts, for long, or lets it seem so: its engine may
 // go on. Then the operator goes on from the best of what is left.
 func (w *world) blackout() {
+	if w.calm {
+		return
+	}
 	for _, name := range w.etcd.record.InSync {
 		n, long := w.nodes[slices.Index(nodeNames[:], name)], w.between(2*w.lease, 6*w.lease)
 		if w.oneIn(3) {
@@ -168,7 +171,7 @@ func (w *world) moveFrom(n *node) {
 }
 
 func (w *world) cutLink(a, b int, long time.Duration, both bool) {
-	if a == b {
+	if a == b || w.calm {
 		return
 	}
 	w.say("net", "link %d-%d is cut for %v, both ways: %v", a+1, b+1, long, both)

@@ -291,8 +291,11 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 		if d.cuts != cuts || d.epoch != rec.Epoch || n.follower.conn != nil || !d.complete {
 			return
 		}
+		if n.w.history[d.lastID()].epoch == rec.Epoch {
+			return // who asked twice has gone on from it already
+		}
 		d.synced = d.last()
-		start := min(told, d.last())
+		start := min(max(told, d.applied), d.last())
 		p := point{start: d.id(start), lineage: d.lineage}
 		if broken(hollowAtLogEnd) {
 			p.start, start = d.lastID(), d.last()
