@@ -28,7 +28,7 @@ func chooseWay(rec cluster.Record, node ballast.NodeID, here bool) way {
 		return wayEmpty
 	case len(rec.InSync) == 0:
 		return wayOwn
-	case !rec.Formatted && !(here && slices.Contains(rec.InSync, node)):
+	case !rec.Formatted && (!here || !slices.Contains(rec.InSync, node)):
 		return wayEmpty // the node of the first attach died before there was a filesystem
 	case !slices.Contains(rec.InSync, node):
 		return wayHollow
