@@ -132,7 +132,7 @@ func (c *checker) forced(n *node, epoch ballast.Epoch) {
 // acknowledgedIn returns the newest record that was acknowledged and that a copy has.
 func (c *checker) acknowledgedIn(n *node) recordID {
 	h := c.w.history
-	id := n.disk.lastID()
+	id := n.disk.id(max(n.disk.synced, n.disk.base)) // a power cut may take the rest
 	for !h.continues(c.head, id) {
 		id = h[id].prev
 	}

@@ -148,7 +148,9 @@ func (w *world) fork(n *node) {
 func (w *world) candidates() (all []replica.Candidate) {
 	for _, o := range w.nodes {
 		if !o.agent.dead && !o.agent.stopped && o.disk.exists {
-			all = append(all, replica.Candidate{Node: o.name, State: o.disk.state()})
+			at := o.disk.state()
+			at.Last = max(o.disk.synced, o.disk.base) // as an agent says it
+			all = append(all, replica.Candidate{Node: o.name, State: at})
 		}
 	}
 	return all
