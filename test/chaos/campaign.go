@@ -66,7 +66,7 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 	c := &campaign{options: opts, rng: rand.New(rand.NewPCG(opts.seed, 1)), apis: map[*lab.Node]*agentapi.Client{}, deck: map[string][]fault{}}
 	c.tally.start = time.Now()
 	c.c, err = lab.NewCluster(ctx, dir, opts.nodes, lab.ClusterOptions{Machine: lab.Options{
-		Ballast: opts.ballast, Disk: 4 << 30, AgentArgs: []string{"--lease", opts.lease.String()},
+		Ballast: opts.ballast, Disk: 4 << 30, AgentArgs: agentArgs(opts.lease),
 	}})
 	if err != nil {
 		return &c.tally, err
@@ -80,6 +80,12 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 	err = c.campaign(ctx)
 	c.tally.elapsed = time.Since(c.tally.start)
 	return &c.tally, err
+}
+
+// agentArgs are those of every node. Its logs are short, so that a copy that was away for a
+// while may need chunks.
+func agentArgs(lease time.Duration) []string {
+	return []string{"--lease", lease.String(), "--log-capacity", "256M"}
 }
 
 func (c *campaign) campaign(ctx context.Context) error {

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/vfs"
@@ -195,22 +198,53 @@ func fsck(ctx context.Context, raw string) error {
 	return nil
 }
 
-// copyFolder copies a volume's own files, without their holes. What is beside them is not
+// cloneFolder clones a volume's own files on their filesystem. What is beside them is not
 // touched: the device there answers only as long as its engine runs.
-func copyFolder(ctx context.Context, from, to string) error {
-	if err := os.Mkdir(to, 0o700); err != nil {
+func cloneFolder(from, to string) error {
+	if err := os.RemoveAll(to); err != nil { // of an earlier try
 		return err
 	}
-	args := []string{"-r", "--sparse=always", "--target-directory", to}
 	for _, name := range []string{"volume.json", "log", "image", "chunks", "staging"} {
-		if _, err := os.Lstat(filepath.Join(from, name)); err == nil {
-			args = append(args, filepath.Join(from, name))
-		} else if name != "staging" { // which is there while a copy is brought up to date
+		err := cloneTree(filepath.Join(from, name), filepath.Join(to, name))
+		if errors.Is(err, fs.ErrNotExist) && name == "staging" {
+			continue // it is there while a copy is brought up to date
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if out, err := exec.CommandContext(ctx, "cp", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy %s: %w: %s", from, err, out)
-	}
 	return nil
+}
+
+func cloneTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := to + strings.TrimPrefix(path, from)
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		return cloneFile(path, target)
+	})
+}
+
+func cloneFile(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close() // read-only: nothing to lose
+	dst, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	err = unix.IoctlFileClone(int(dst.Fd()), int(src.Fd()))
+	if err != nil {
+		err = fmt.Errorf("clone %s: %w", from, err)
+	}
+	return errors.Join(err, dst.Close())
 }

@@ -316,37 +316,38 @@ func (r *round) compareSometimes(ctx context.Context) error {
 	if r.compare == 0 || r.number%r.compare != 0 {
 		return nil
 	}
-	dir, err := os.MkdirTemp(r.c.Dir, "copies-")
+	clones, err := r.clone(ctx)
+	if err == nil {
+		r.compared, err = compareCopies(ctx, clones)
+	}
+	if err != nil && r.evidence != "" {
+		for name, dir := range clones {
+			err = errors.Join(err, os.CopyFS(filepath.Join(r.evidence, "copy-of-"+name), os.DirFS(dir)))
+		}
+	}
+	for _, dir := range clones {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("compare the copies: %w", err)
 	}
-	defer os.RemoveAll(dir) // kept elsewhere when they differ
-	clones, err := r.clone(ctx, dir)
-	if err != nil {
-		return fmt.Errorf("clone the copies: %w", err)
-	}
-	if r.compared, err = compareCopies(ctx, clones); err == nil {
-		return nil
-	}
-	if r.evidence != "" {
-		err = errors.Join(err, os.CopyFS(filepath.Join(r.evidence, "copies"), os.DirFS(dir)))
-	}
-	return fmt.Errorf("compare the copies: %w", err)
+	return nil
 }
 
 // clone takes all copies that are in sync as they are at one moment: all machines are
-// stopped meanwhile. It returns the folders by node.
-func (r *round) clone(ctx context.Context, dir string) (map[string]string, error) {
+// stopped meanwhile. It returns the folders by node, each on the node's own disk.
+func (r *round) clone(ctx context.Context) (map[string]string, error) {
 	before, err := r.api(r.primary).Inspect(ctx, volumeName)
 	if err != nil {
 		return nil, err
 	}
+	at := func(n *lab.Node) string { return n.Outside(n.Path("ballast", "clone")) }
 	err = r.whileStopped(ctx, func() error {
 		return r.each(func(n *lab.Node) error {
 			if !inSync(before, n) {
 				return nil
 			}
-			return copyFolder(ctx, r.folder(n), filepath.Join(dir, n.Name))
+			return cloneFolder(r.folder(n), at(n))
 		})
 	})
 	if err != nil {
@@ -358,14 +359,17 @@ func (r *round) clone(ctx context.Context, dir string) (map[string]string, error
 	}
 	clones := map[string]string{}
 	for _, n := range r.c.Nodes {
-		if inSync(before, n) && inSync(after, n) {
-			clones[n.Name] = filepath.Join(dir, n.Name)
+		switch {
+		case inSync(before, n) && inSync(after, n):
+			clones[n.Name] = at(n)
+		case inSync(before, n):
+			err = errors.Join(err, os.RemoveAll(at(n)))
 		}
 	}
 	if len(clones) < 2 { // K3
-		return nil, fmt.Errorf("only %d copies were in sync before and after they were taken", len(clones))
+		err = errors.Join(err, fmt.Errorf("only %d copies were in sync before and after they were taken", len(clones)))
 	}
-	return clones, nil
+	return clones, err
 }
 
 func (r *round) whileStopped(ctx context.Context, do func() error) error {

@@ -22,7 +22,7 @@ func newCampaign(t *testing.T, nodes int) *campaign {
 		apis:    map[*lab.Node]*agentapi.Client{},
 	}
 	c.c = labtest.NewCluster(t, nodes, lab.ClusterOptions{Machine: lab.Options{
-		Disk: 4 << 30, AgentArgs: []string{"--lease", lease.String()},
+		Disk: 4 << 30, AgentArgs: agentArgs(lease),
 	}})
 	return c
 }

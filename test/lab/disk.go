@@ -15,7 +15,8 @@ import (
 func (m *Machine) data() string { return m.Path("ballast") }
 
 // makeDisk gives the machine a disk of its own for the agent's folder, where it was
-// asked for: a sparse file with ext4 on it.
+// asked for: a sparse file with XFS on it, whose files can be cloned in no time, and which
+// can be ended like a disk that loses power.
 func (m *Machine) makeDisk(ctx context.Context) error {
 	if m.opts.Disk == 0 {
 		return nil
@@ -28,7 +29,7 @@ func (m *Machine) makeDisk(ctx context.Context) error {
 	if err := errors.Join(f.Truncate(m.opts.Disk), f.Close(), os.Mkdir(m.data(), 0o700)); err != nil {
 		return err
 	}
-	_, err = m.Output(ctx, "mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", image)
+	_, err = m.Output(ctx, "mkfs.xfs", "-q", "-m", "reflink=1", image)
 	return err
 }
 
@@ -36,7 +37,7 @@ func (m *Machine) mountDisk(ctx context.Context) error {
 	if m.opts.Disk == 0 {
 		return nil
 	}
-	_, err := m.Output(ctx, "mount", "-o", "loop,noinit_itable", m.Path("disk.img"), m.data())
+	_, err := m.Output(ctx, "mount", "-o", "loop", m.Path("disk.img"), m.data())
 	return err
 }
 

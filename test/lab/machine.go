@@ -21,7 +21,7 @@ type Options struct {
 	AgentArgs   []string // added to the agent's command line
 	AgentEnv    []string // added to the agent's environment, as NAME=VALUE
 	DockerdArgs []string // added to dockerd's command line
-	Disk        int64    // bytes of a disk of its own for the agent's folder; 0: it is on the host's
+	Disk        int64    // bytes of a disk of its own for the agent's folder, at least 300 MiB; 0: it is on the host's
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -17,7 +17,7 @@ func Missing() []string {
 			missing = append(missing, device)
 		}
 	}
-	for _, program := range []string{"dockerd", "docker", "mkfs.ext4", "losetup", "unshare", "ip", "redis-server", "/bin/busybox"} {
+	for _, program := range []string{"dockerd", "docker", "mkfs.ext4", "mkfs.xfs", "losetup", "unshare", "ip", "redis-server", "/bin/busybox"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing = append(missing, "the program "+program)
 		}

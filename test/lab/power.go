@@ -46,10 +46,10 @@ func (m *Machine) CutPower() error {
 	return m.PowerOff()
 }
 
-// The kernel's request to end an ext4 filesystem at once.
+// The kernel's request to end a filesystem at once, of XFS and ext4.
 const (
-	ext4Shutdown   = 0x8004587d // EXT4_IOC_SHUTDOWN
-	withoutFlushes = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH
+	goingDown      = 0x8004587d // XFS_IOC_GOINGDOWN
+	withoutFlushes = 2          // XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
 )
 
 // loseCache ends the filesystem at dir: nothing is written to its disk from now on.
@@ -59,7 +59,7 @@ func loseCache(dir string) error {
 		return err
 	}
 	defer f.Close() // a folder: nothing to lose
-	if err := unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutFlushes); err != nil {
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), goingDown, withoutFlushes); err != nil {
 		return fmt.Errorf("end the filesystem at %s: %w", dir, err)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 
 // TestShell types at the prompt what its help says.
 func TestShell(t *testing.T) {
-	c := labtest.NewCluster(t, 2, lab.ClusterOptions{Apart: true, Machine: lab.Options{Disk: 64 << 20}})
+	c := labtest.NewCluster(t, 2, lab.ClusterOptions{Apart: true, Machine: lab.Options{Disk: 512 << 20}})
 	for _, tt := range []struct{ name, typed, want string }{
 		{"a node's name", "n1 hostname -I || ip -4 -o address show eth0", "10.77.0.1"},
 		{"a pipe", "n2 echo one two | wc -w", "2"},
