@@ -100,17 +100,21 @@ func (n *node) answerChunk(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such chunk", http.StatusBadRequest)
 		return
 	}
-	rec, err := n.records.ByID(id)
-	if err == nil {
-		err = n.allowPeer(r.Context(), id, rec.Epoch)
-	}
+	number, err := strconv.ParseUint(r.URL.Query().Get("epoch"), 10, 64)
 	if err != nil {
+		http.Error(w, "no epoch is given", http.StatusBadRequest)
+		return
+	}
+	epoch := ballast.Epoch(number)
+	if err := n.allowPeer(r.Context(), id, epoch); err != nil {
 		answerJSON(w, nil, err)
 		return
 	}
 	p := make([]byte, ballast.ChunkSize)
-	if err := n.following.Chunk(r.Context(), id, chunk, p); err != nil {
-		if n.sources.Fetch(r.Context(), id, chunk, func(p []byte) { writeChunk(w, p) }) == nil {
+	if err := n.following.Chunk(r.Context(), id, epoch, chunk, p); err != nil {
+		// Only what the copy here lacks itself: one that does not follow the asker may have
+		// later bytes than its source.
+		if !errors.Is(err, ballast.ErrNotReady) && n.sources.Fetch(r.Context(), id, chunk, func(p []byte) { writeChunk(w, p) }) == nil {
 			return // the copy here waits for it, too
 		}
 		answerJSON(w, nil, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -140,6 +141,11 @@ func TestAttachWithoutCopy(t *testing.T) {
 	if want := bytes.Repeat([]byte{0xa7}, ballast.ChunkSize); w.Code != http.StatusOK || !bytes.Equal(w.Body.Bytes(), want) {
 		t.Errorf("chunk: %d with %d bytes", w.Code, w.Body.Len())
 	}
+	peers.set(func() {
+		if want := fmt.Sprintf("n2 chunk 3 for %d", got.Epoch); !slices.Contains(peers.calls, want) {
+			t.Errorf("asked %q; want %q among it: of copies that follow this writer only", peers.calls, want)
+		}
+	})
 	m.mu.Lock()
 	members := m.engines[n.path(volumeDir(rec.ID))].members
 	m.mu.Unlock()

@@ -56,8 +56,8 @@ func (p *fakePeers) Prepare(_ context.Context, node ballast.NodeID, _ ballast.Vo
 	return p.points[node], err
 }
 
-func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, chunk int, data []byte) error {
-	err := p.call(node, fmt.Sprintf("chunk %d", chunk))
+func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, epoch ballast.Epoch, chunk int, data []byte) error {
+	err := p.call(node, fmt.Sprintf("chunk %d for %d", chunk, epoch))
 	for i := range data {
 		data[i] = p.fill
 	}
@@ -153,7 +153,7 @@ func (f *fakeFollowing) Prepare(context.Context, ballast.VolumeID, ballast.Epoch
 	return receiver.Point{LSN: 7, Size: ballast.DefaultVolumeSize}, f.err
 }
 
-func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, int, []byte) error {
+func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, ballast.Epoch, int, []byte) error {
 	if f.err != nil {
 		return f.err
 	}

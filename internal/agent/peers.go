@@ -69,8 +69,8 @@ func (p httpPeers) Owner(ctx context.Context, node ballast.NodeID, id ballast.Vo
 }
 
 // Chunk implements peers.
-func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, chunk int, data []byte) error {
-	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d", id, chunk), nil)
+func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, epoch ballast.Epoch, chunk int, data []byte) error {
+	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d?epoch=%d", id, chunk, epoch), nil)
 	if err != nil {
 		return err
 	}

@@ -199,12 +199,19 @@ func wroteUnder(s volume.FollowerState, epoch ballast.Epoch) bool {
 	return n > 0 && s.Lineage[n-1].Epoch == epoch && s.Lineage[n-1].From <= s.Last
 }
 
-// Chunk reads a chunk of the copy here into p, for that leader. The error is
-// [ballast.ErrNotFound] where no copy is.
-func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, chunk int, p []byte) error {
+// Chunk reads a chunk of the copy here into p, for the leader of epoch. The error is
+// [ballast.ErrNotFound] where no copy is, and [ballast.ErrNotReady] while the copy does not
+// follow that leader: what it can show then may lack records that were acknowledged under the
+// one before.
+func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch, chunk int, p []byte) error {
 	e, err := r.entry(id)
 	if err == nil {
-		err = e.use(ctx, 0, func(c Copy) error { return c.ReadChunk(ctx, chunk, p) })
+		err = e.use(ctx, 0, func(c Copy) error {
+			if at := c.State().Lineage.Epoch(); at != epoch {
+				return fmt.Errorf("%w: the copy follows %v, and %v asks", ballast.ErrNotReady, at, epoch)
+			}
+			return c.ReadChunk(ctx, chunk, p)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("read chunk %d of the copy of volume %s: %w", chunk, id, err)
