@@ -30,6 +30,7 @@ type options struct {
 	evidence string // folder for what was wrong; "": nowhere
 	ballast  string // the binary; "": this module's
 	only     string // use no other loss; "": all
+	disturb  string // use no other disturbance; "": all
 	progress io.Writer
 }
 
@@ -201,12 +202,12 @@ func (c *campaign) draw(kind string, all []fault) fault {
 	return f
 }
 
-func (c *campaign) losses() []fault {
-	all := losses()
-	if c.only == "" {
+// chosen are the faults of that name, or all.
+func chosen(all []fault, name string) []fault {
+	if name == "" {
 		return all
 	}
-	return slices.DeleteFunc(all, func(f fault) bool { return f.name != c.only })
+	return slices.DeleteFunc(all, func(f fault) bool { return f.name != name })
 }
 
 // folder is where the volume's files are on a node, as the host finds them.

@@ -28,10 +28,14 @@ func main() {
 	flag.IntVar(&opts.compare, "compare", 1, "compare the copies every so many rounds; 0: never")
 	flag.StringVar(&opts.ballast, "ballast", "", "attack the binary `FILE` (default bin/ballast)")
 	flag.StringVar(&opts.only, "only", "", "lose it in this `way` only, such as \"primary stopped\"")
+	flag.StringVar(&opts.disturb, "disturb", "", "disturb it in this `way` only, such as \"link cut\", or \"link cut still\": not mended before it is lost")
 	flag.StringVar(&opts.evidence, "evidence", "chaos-out", "keep what was wrong in the folder `DIR`")
 	flag.Parse()
 	if missing := lab.Missing(); len(missing) > 0 {
 		exit(fmt.Errorf("it needs %s; where that is root, type: sudo make chaos", strings.Join(missing, ", ")))
+	}
+	if len(chosen(losses(), opts.only)) == 0 || len(chosen(disturbances(), strings.TrimSuffix(opts.disturb, still))) == 0 {
+		exit(errors.New("no fault has that name"))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

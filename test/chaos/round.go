@@ -60,7 +60,22 @@ func (r *round) run(ctx context.Context) error {
 	if err != nil || r.survived {
 		return err
 	}
-	return errors.Join(r.bury(ctx, next), r.goOn(ctx, next))
+	return errors.Join(r.bury(ctx, next), r.explain(ctx, r.goOn(ctx, next)))
+}
+
+// explain adds to what users found wrong whether the copies agree about it (K4).
+func (r *round) explain(ctx context.Context, err error) error {
+	if !errors.Is(err, errWrong) {
+		return err
+	}
+	after := &round{campaign: r.campaign, user: r.campaign.user, primary: r.campaign.user.node, number: r.compare}
+	if _, werr := after.awaitWell(ctx); werr != nil {
+		return errors.Join(err, werr)
+	}
+	if cerr := after.compareSometimes(ctx); cerr != nil {
+		return errors.Join(err, cerr)
+	}
+	return fmt.Errorf("%w\nthe copies agree about that at LSN %d, and its filesystem is sound", err, after.compared.at)
 }
 
 // strike disturbs the primary and then takes it away. It returns who has taken over.
@@ -133,10 +148,13 @@ func copiesOf(v *v1.Volume) string {
 	return strings.Join(all, ", ")
 }
 
+// still is said of a disturbance that lasts while the primary is lost.
+const still = " still"
+
 // disturb strikes with something that the primary has to live with, and says whether that
 // was mended before it returns.
 func (r *round) disturb(ctx context.Context) (mended bool, err error) {
-	d := r.draw("disturbance", disturbances())
+	d := r.draw("disturbance", chosen(disturbances(), strings.TrimSuffix(r.options.disturb, still)))
 	r.disturbance = d.name
 	mend, err := d.strike(ctx, r)
 	if mend != nil {
@@ -154,8 +172,8 @@ func (r *round) disturb(ctx context.Context) (mended bool, err error) {
 	if err := r.linger(ctx); err != nil {
 		return false, err
 	}
-	if d.name != "nothing" && r.rng.IntN(4) == 0 {
-		r.disturbance += " still"
+	if d.name != "nothing" && r.rng.IntN(4) == 0 || strings.HasSuffix(r.options.disturb, still) {
+		r.disturbance += still
 		return false, nil
 	}
 	if err := r.mend(ctx); err != nil {
@@ -181,7 +199,7 @@ func (r *round) mend(ctx context.Context) (err error) {
 // lose takes the primary away and has another one take over, while it is away if others
 // can. well says that nothing else is wrong.
 func (r *round) lose(ctx context.Context, well bool) (*session, error) {
-	l := r.draw("loss", r.losses())
+	l := r.draw("loss", chosen(losses(), r.only))
 	r.loss = l.name
 	mend, err := l.strike(ctx, r)
 	r.struck = time.Now()

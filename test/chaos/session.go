@@ -45,6 +45,7 @@ func beginSession(n *lab.Node, mountpoint string, opts blocks.Options) (*session
 	if err != nil {
 		return nil, err
 	}
+	s.cmd.Stderr = s.cmd.Stdout // why it ended
 	if err := n.Start(s.cmd); err != nil {
 		return nil, err
 	}
