@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -215,15 +214,18 @@ func (r *round) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (r *round) enginePID(ctx context.Context) (string, error) {
-	v, err := r.api(r.primary).Inspect(ctx, volumeName)
-	if err != nil {
-		return "", err
-	}
-	if pid := v.GetEngine().GetPid(); pid != 0 {
-		return strconv.Itoa(int(pid)), nil
-	}
-	return "", fmt.Errorf("the engine on %s has no process id", r.primary.Name)
+func (r *round) enginePID(ctx context.Context) (pid string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	defer cancel()
+	err = lab.Poll(ctx, "the engine's process id", func(ctx context.Context) error {
+		v, err := r.api(r.primary).Inspect(ctx, volumeName)
+		pid = strconv.Itoa(int(v.GetEngine().GetPid()))
+		if err == nil && pid == "0" {
+			err = errors.New("not known yet") // to an agent that has just started
+		}
+		return err
+	})
+	return pid, err
 }
 
 func (r *round) signalEngine(ctx context.Context, name string) error {
