@@ -42,6 +42,7 @@ func newEngine(c *cli) *cobra.Command {
 	cmd.Flags().StringVar(&node, "node", "", "`NAME` of this node")
 	cmd.Flags().StringVar(&cfg.Lease, "lease", "", "`FILE` of the node's lease")
 	cmd.Flags().StringVar(&cfg.Identity, "identity", "", "`DIR` of who this node is to others")
+	cmd.Flags().DurationVar(&cfg.Settle, "settle", 0, "how long the end waits for other copies; 0: the default")
 	for _, name := range []string{"dir", "epoch"} {
 		_ = cmd.MarkFlagRequired(name) // it was defined above
 	}

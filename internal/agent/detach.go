@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/engine"
 )
 
 // Detach ends one hold; the last one unmounts the volume. A holder that has none
@@ -84,24 +87,32 @@ func (n *node) unmountPatiently(ctx context.Context, s *slot) error {
 	watched, running := make(chan struct{}), s.current().engine
 	go func() { // ends with the context, which ends with this call
 		defer close(watched)
-		n.cancelWhenStuck(ctx, running, cancel)
+		n.cancelWhenStuck(ctx, s, running, cancel)
 	}()
 	err := n.unmount(ctx, s)
 	cancel()
 	<-watched
+	if err == nil {
+		n.health.clear(s.id, condStillMounted) // which may have been said at the last moment
+	}
 	return err
 }
 
-func (n *node) cancelWhenStuck(ctx context.Context, e process, cancel context.CancelFunc) {
-	last := time.Now()
+// cancelWhenStuck cancels an unmounting whose engine answers nothing any more. One that waits for
+// other copies is said to: whoever detached was told that it goes on by itself.
+func (n *node) cancelWhenStuck(ctx context.Context, s *slot, e process, cancel context.CancelFunc) {
+	last, began := time.Now(), time.Now()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		asked, done := context.WithTimeout(ctx, statusBudget)
-		_, err := e.Status(asked)
+		status, err := e.Status(asked)
 		done()
 		if err == nil {
 			last = time.Now()
+			if status.Stall != "" && time.Since(began) > detachPatience {
+				n.noteSlowDetach(ctx, s.id, status.Stall)
+			}
 		} else if time.Since(last) > stuckAfter {
 			cancel()
 			return
@@ -111,6 +122,16 @@ func (n *node) cancelWhenStuck(ctx context.Context, e process, cancel context.Ca
 		case <-ctx.Done():
 		}
 	}
+}
+
+// noteSlowDetach says why a volume that nobody holds is still mounted.
+func (n *node) noteSlowDetach(ctx context.Context, id ballast.VolumeID, stall string) {
+	if ctx.Err() != nil {
+		return // it has ended meanwhile
+	}
+	n.health.raise(id, condStillMounted, fmt.Sprintf("Volume %q has no holder and is not unmounted yet, because its last writes wait: %s. Nothing acknowledged is lost. After %s it is taken down all the same, and what no fsync was answered for may be lost, as in a power cut.",
+		n.nameOf(id), stall, unmountBudget),
+		"see `ballast node ls` and `ballast volume inspect "+n.nameOf(id)+"`; it is unmounted by itself as soon as the copies that it waits for answer")
 }
 
 // unmount ends the attachment of a volume that nobody holds. Where that fails, as
@@ -161,6 +182,10 @@ func (n *node) stopEngine(ctx context.Context, a *attachment) error {
 	defer cancel()
 	err := a.engine.Stop(ctx)
 	if err == nil || errors.Is(err, errEngineGone) {
+		return nil
+	}
+	if errors.Is(err, engine.ErrUnsettled) { // it is gone, and the next attach goes on from its log
+		n.log.Warn("an engine ended without the word of the volume's other copies on its last records; nothing acknowledged is lost", "volume", a.record.Name, "error", err)
 		return nil
 	}
 	if ctx.Err() == nil {

@@ -40,6 +40,7 @@ type fakeEngine struct {
 	size  int64
 	dead  bool
 	bad   string
+	stall string // why its writes wait
 	disk  *fakeDisk
 
 	members replica.Members // as it was told last
@@ -133,7 +134,7 @@ func (e *fakeEngine) Status(ctx context.Context) (engine.Status, error) {
 	}
 	st := e.disk.status()
 	st.PID, st.Epoch, st.Size, st.Error = 1, e.epoch, e.size, e.bad
-	st.Session, st.Fenced, st.Copies = e.members.Session, e.fenced, e.copies
+	st.Session, st.Fenced, st.Copies, st.Stall = e.members.Session, e.fenced, e.copies, e.stall
 	return st, nil
 }
 

@@ -19,6 +19,10 @@ import (
 // ErrNotRunning says that no engine serves a volume.
 var ErrNotRunning = errors.New("no engine is running")
 
+// ErrUnsettled says that an engine ended without the word of the volume's other copies on its last
+// records, which nobody was told are durable (N10).
+var ErrUnsettled = errors.New("the last records are not confirmed")
+
 // Client talks to one engine process, and to no later one.
 type Client struct {
 	dir     string
@@ -106,13 +110,17 @@ func (c *Client) Resize(ctx context.Context, size int64) error {
 
 // Stop ends the engine when everything is on disk, and returns when it is gone. It wraps
 // [ballast.ErrInUse] when a loop device stands on its file: the engine then serves
-// on. An engine that has ended already is no error.
+// on. An engine that has ended already is no error. One that could not wait any longer for the
+// volume's other copies is gone as well, and the error wraps [ErrUnsettled].
 func (c *Client) Stop(ctx context.Context) error {
 	err := c.call(ctx, http.MethodPost, "/stop", nil, nil)
-	if err != nil && !errors.Is(err, ErrNotRunning) {
+	if err != nil && !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrUnsettled) {
 		return fmt.Errorf("stop engine in %s: %w", c.dir, err)
 	}
-	if err := c.Wait(ctx); err != nil {
+	if errors.Is(err, ErrNotRunning) {
+		err = nil
+	}
+	if err := errors.Join(err, c.Wait(ctx)); err != nil {
 		return fmt.Errorf("stop engine in %s: %w", c.dir, err)
 	}
 	return nil

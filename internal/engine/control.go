@@ -85,6 +85,7 @@ var statusOf = []struct {
 	{ballast.ErrInvalid, http.StatusBadRequest},
 	{ballast.ErrNotReady, http.StatusServiceUnavailable},
 	{volume.ErrRecycled, http.StatusGone},
+	{ErrUnsettled, http.StatusGatewayTimeout},
 }
 
 // control is the socket of an engine.

@@ -23,6 +23,9 @@
 //	    confirmed the epoch, and never again once the engine is fenced (G3).
 //	N9  A copy can claim the volume from before the engine asks for it to be in sync, until
 //	    a later record says otherwise. As long as none can, the engine asks no lease.
+//	N10 An engine whose file was taken away ends, within a bounded time, also when a copy that
+//	    is required says nothing and cannot be left out: the records that wait for it were
+//	    answered to nobody.
 //
 // # The gate
 //

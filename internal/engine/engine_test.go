@@ -50,6 +50,7 @@ func runEngine(args []string) error {
 	flags.StringVar((*string)(&cfg.Node), "node", "", "")
 	flags.StringVar(&cfg.Lease, "lease", "", "")
 	flags.StringVar(&cfg.Identity, "identity", "", "")
+	flags.DurationVar(&cfg.Settle, "settle", 0, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

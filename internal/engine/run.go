@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type Config struct {
 	Lease    string          // path of the node's lease; "": there is none
 	Identity string          // folder of who this node is to others; "": nobody else is spoken to
 	Members  replica.Members // what the volume's record says of its copies at the start; without an epoch: nothing
+
+	Settle time.Duration // how long the end waits for other copies to have the last records; 0: 15 s
 }
 
 func (c Config) log() *slog.Logger {
@@ -149,9 +152,10 @@ func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
 	copies.Go(func() error { e.ship(shipping); return nil })
 	copies.Go(func() error { e.tellComplete(shipping); return nil })
 	defer func() {
+		settled := e.boundSettling(stopShipping)
 		stopApplying()
-		_ = g.Wait()                                   // its one function returns nil
-		e.outcome = errors.Join(err, e.volume.Close()) // which flushes, here and there
+		_ = g.Wait()                                            // its one function returns nil
+		e.outcome = errors.Join(err, settled(e.volume.Close())) // which flushes, here and there
 		stopShipping()
 		_ = copies.Wait() // its functions return nil
 		close(e.stopped)
@@ -164,6 +168,27 @@ func (e *engine) serve(ctx context.Context, ready pipe) (err error) {
 		return err
 	}
 	return e.serveFile(ctx, ready)
+}
+
+// defaultSettle is longer than it takes to leave a copy out that does not answer.
+const defaultSettle = 15 * time.Second
+
+// boundSettling ends the streams to other copies when they keep the end waiting for too long (N10).
+// What it returns is told how closing the volume ended, and says what that means.
+func (e *engine) boundSettling(stopShipping func()) (settled func(error) error) {
+	var late atomic.Bool
+	patience := cmp.Or(e.cfg.Settle, defaultSettle)
+	timer := time.AfterFunc(patience, func() {
+		late.Store(true)
+		stopShipping()
+	})
+	return func(err error) error {
+		timer.Stop()
+		if err == nil || !late.Load() {
+			return err
+		}
+		return fmt.Errorf("other copies of the volume have not confirmed its last records within %v: %w; every flush that was answered is on all of them, and the rest is in the log here: %w", patience, ErrUnsettled, err)
+	}
 }
 
 // apply folds the log until ctx ends. A poisoned volume ends it earlier, and

@@ -83,6 +83,9 @@ func command(cfg Config) (*exec.Cmd, error) {
 			cmd.Args = append(cmd.Args, option[:]...)
 		}
 	}
+	if cfg.Settle != 0 {
+		cmd.Args = append(cmd.Args, "--settle", cfg.Settle.String())
+	}
 	cmd.Dir = "/"                                                                                              // or it would hold the folder's filesystem
 	cmd.Env = environ.Of(readyVariable+"="+strconv.Itoa(readyFD), membersVariable+"="+strconv.Itoa(membersFD)) // an engine asks nobody, so it needs no credentials (G9)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
