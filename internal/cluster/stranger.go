@@ -29,7 +29,7 @@ func (s strangerKeys) swap(ctx context.Context, conditions, changes []item) (boo
 	if err := s.admitted(); err != nil {
 		return false, 0, err
 	}
-	return s.etcdKeys.swapIf(ctx, []clientv3.Cmp{s.stillIn()}, conditions, changes)
+	return s.swapIf(ctx, []clientv3.Cmp{s.stillIn()}, conditions, changes)
 }
 
 // lend is that of etcdKeys, for a node of the cluster.
