@@ -56,9 +56,8 @@ bench-archive: build ## what archiving costs and how fast a volume is back, agai
 	@scripts/install-packages bench bench-archive
 	$(GO) run ./test/bench/archive $(ARGS)
 
-bench-cluster: build ## what a synchronous copy costs, failing over, moving, catching up (ARGS=-help)
-	@scripts/install-packages bench
-	$(GO) run ./test/bench -nodes 3 -places plain,ballast,gluster2 -only '^(pgbench|write4k-fsync)$$' -out bench-out/cluster
+bench-cluster: build ## what a synchronous copy costs, failing over, moving, catching up (hours; ARGS=-help)
+	@scripts/install-packages bench demo
 	$(GO) run ./test/bench/cluster $(ARGS)
 
 docs: ## bring the man pages and scripts' expected outputs up to date; review the difference

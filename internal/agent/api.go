@@ -39,7 +39,7 @@ func (n *node) metricsHandler() http.Handler {
 	registry.MustRegister(collector{n}, n.meters.attachWait, n.meters.attachFailures, n.meters.engineDeaths,
 		n.meters.shippedBytes, n.meters.shipFailures, n.meters.fetchedBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.HandlerFor(prometheus.Gatherers{registry, etcdMetrics{}}, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
 // serve answers on a listener until ctx ends, and closes it.

@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/ballast-io/ballast"
 )
@@ -68,6 +71,15 @@ var (
 	descRecords  = prometheus.NewDesc("ballast_records_ready", "1 when volumes can be made and changed.", []string{"node"}, nil)
 	descHealth   = prometheus.NewDesc("ballast_condition", "1 for each condition that an operator should look at.", []string{"code", "volume", "node"}, nil)
 )
+
+// etcdMetrics are what the member of etcd in this process counts, under etcd's own names.
+type etcdMetrics struct{}
+
+// Gather implements [prometheus.Gatherer].
+func (etcdMetrics) Gather() ([]*dto.MetricFamily, error) {
+	all, err := prometheus.DefaultGatherer.Gather()
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "etcd_") }), err
+}
 
 // collector tells Prometheus what the node knows, without asking anybody (A5).
 type collector struct{ node *node }

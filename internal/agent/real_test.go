@@ -313,6 +313,7 @@ func TestRealMetrics(t *testing.T) {
 		`ballast_volume_size_bytes{node="n1",volume="db"}`,
 		`ballast_mount_wait_seconds_count 0`,
 		`ballast_records_ready{node="n1"} 1`,
+		`etcd_server_proposals_applied_total`,
 	} {
 		if !strings.Contains(body.String(), want) {
 			t.Errorf("metrics lack %s", want)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -14,79 +15,157 @@ import (
 )
 
 // catchUp has a copy miss a lot, and measures how fast it has that, and what writers on
-// the primary keep of their rate meanwhile. The disk's own rate is measured in the same run.
+// the primary keep of their rate meanwhile. The disk's own rate is measured in the same rounds:
+// it has to take what the copy gets, and what both nodes fold into their images besides.
 func (b *bench) catchUp(ctx context.Context) error {
 	primary, mountpoint, err := b.volume(ctx, strconv.Itoa(2*b.megabytes+1024)+"M")
 	if err != nil {
 		return err
 	}
+	var all caughtUp
+	for i := range b.rounds {
+		one, err := b.catchUpOnce(ctx, primary, mountpoint)
+		if err != nil {
+			return err
+		}
+		all.add(one)
+		fmt.Fprintf(b.w, "  %d/%d  %d MiB: connected after %.1f s, then in sync in %.1f s alone and %.1f s under load; the disk took %.0f MiB/s; kept %s\n", i+1, b.rounds, b.megabytes,
+			one.connected[0], float64(b.megabytes)/one.speed[0], float64(b.megabytes)/one.loaded[0], one.disk[0], share(percentile(one.kept, 50)))
+	}
+	disk := percentile(all.disk, 50)
+	b.r.atLeast(fmt.Sprintf("catching up %d MiB", b.megabytes), "MiB/s", percentile(all.speed, 50), min(300, disk), all.speed...)
+	b.r.atLeast("the disk of the same run, sequential writes with one fsync", "MiB/s", disk, 0, all.disk...)
+	b.r.atLeast("catching up while others write", "MiB/s", percentile(all.loaded, 50), 0, all.loaded...)
+	b.r.atLeast("fsync'd 4 KiB writes with the copy in sync", "1/s", percentile(all.alone, 50), 0, all.alone...)
+	b.r.atLeast("the same without a copy", "1/s", percentile(all.degraded, 50), 0, all.degraded...)
+	b.r.atLeast("kept of that while the copy catches up", "of 1", percentile(all.kept, 50), 0.7, all.kept...)
+	b.r.atMost("until the copy was connected again", "s", percentile(all.connected, 50), 0, all.connected...)
+	return nil
+}
+
+func share(of1 float64) string { return strconv.Itoa(int(100*of1)) + " %" }
+
+// caughtUp is what one round measured, or all of them.
+type caughtUp struct {
+	disk, speed, loaded []float64 // MiB/s
+	connected           []float64 // seconds, from when it could be reached
+	alone, degraded     []float64 // writes per second
+	kept                []float64 // of degraded, each second
+}
+
+func (c *caughtUp) add(o caughtUp) {
+	for _, p := range []struct{ to, from *[]float64 }{
+		{&c.disk, &o.disk}, {&c.speed, &o.speed}, {&c.loaded, &o.loaded}, {&c.connected, &o.connected},
+		{&c.alone, &o.alone}, {&c.degraded, &o.degraded}, {&c.kept, &o.kept},
+	} {
+		*p.to = append(*p.to, *p.from...)
+	}
+}
+
+// catchUpOnce has the copy catch up twice: with nobody else at work, and while others write.
+func (b *bench) catchUpOnce(ctx context.Context, primary *lab.Node, mountpoint string) (c caughtUp, err error) {
 	disk, err := b.diskRate(ctx, primary)
 	if err != nil {
-		return err
+		return c, err
 	}
 	other, err := b.awaitCopy(ctx, primary)
 	if err != nil {
-		return err
+		return c, err
 	}
-	alone, err := b.writeRate(ctx, primary, mountpoint, 5)
+	alone, err := b.writeRate(ctx, primary, mountpoint, b.writeFor())
 	if err != nil {
-		return err
+		return c, err
 	}
+	if err := b.fallBehind(ctx, primary, other, mountpoint); err != nil {
+		return c, err
+	}
+	first, err := b.awaitCaughtUp(ctx, primary, other)
+	if err != nil {
+		return c, err
+	}
+	if err := b.fallBehind(ctx, primary, other, mountpoint); err != nil {
+		return c, err
+	}
+	degraded, err := b.writeRate(ctx, primary, mountpoint, b.writeFor())
+	if err != nil {
+		return c, err
+	}
+	second, rates, err := b.whileCatchingUp(ctx, primary, other, mountpoint)
+	for _, rate := range rates {
+		c.kept = append(c.kept, rate/degraded)
+	}
+	c.disk, c.alone, c.degraded = []float64{disk}, []float64{alone}, []float64{degraded}
+	c.connected = []float64{first.connected, second.connected}
+	c.speed, c.loaded = []float64{float64(b.megabytes) / first.caughtUp}, []float64{float64(b.megabytes) / second.caughtUp}
+	return c, err
+}
+
+func (b *bench) writeFor() int {
+	if b.quick {
+		return 1
+	}
+	return 5
+}
+
+// fallBehind cuts a copy off, and writes what it will have to catch up.
+func (b *bench) fallBehind(ctx context.Context, primary, other *lab.Node, mountpoint string) error {
 	if err := b.c.Isolate(ctx, other); err != nil {
 		return err
 	}
 	fill := fmt.Sprintf("--size=%dM", b.megabytes)
-	if _, err := primary.Output(ctx, "fio", "--name=fill", "--filename="+path.Join(mountpoint, "filled"), fill, "--rw=write", "--bs=1m", "--end_fsync=1", "--refill_buffers"); err != nil {
-		return err
+	_, err := primary.Output(ctx, "fio", "--name=fill", "--filename="+path.Join(mountpoint, "filled"), fill, "--rw=write", "--bs=1m", "--end_fsync=1", "--refill_buffers")
+	return err
+}
+
+// arrival is how long a copy took to be connected again, and from then on to be in sync, in seconds.
+type arrival struct{ connected, caughtUp float64 }
+
+// awaitCaughtUp lets a copy be reached again, and waits for it to be in sync.
+func (b *bench) awaitCaughtUp(ctx context.Context, primary, other *lab.Node) (a arrival, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := b.c.Heal(ctx); err != nil {
+		return a, err
 	}
-	degraded, err := b.writeRate(ctx, primary, mountpoint, 5)
-	if err != nil {
-		return err
-	}
-	rates, seconds, err := b.whileCatchingUp(ctx, primary, other, mountpoint)
-	if err != nil {
-		return err
-	}
-	speed := float64(b.megabytes) / seconds
-	b.r.atLeast(fmt.Sprintf("catching up %d MiB", b.megabytes), "MiB/s", speed, min(300, disk))
-	b.r.atLeast("the disk of the same run, sequential writes with one fsync", "MiB/s", disk, 0)
-	b.r.atLeast("fsync'd 4 KiB writes with the copy in sync", "1/s", alone, 0)
-	b.r.atLeast("the same without a copy", "1/s", degraded, 0)
-	if len(rates) > 0 {
-		b.r.atLeast("kept of that while the copy catches up", "of 1", percentile(rates, 50)/degraded, 0.7, rates...)
-	}
-	return nil
+	began := time.Now()
+	var connected time.Time
+	err = lab.Poll(ctx, "the copy to catch up", func(ctx context.Context) error {
+		v, err := api(primary).Inspect(ctx, volumeName)
+		if err != nil {
+			return err
+		}
+		for _, c := range v.GetCopies() {
+			if c.GetNode() == other.Name && connected.IsZero() && c.GetError() == "" && c.GetState() != "away" {
+				connected = time.Now()
+			}
+		}
+		if in := agentapi.InSync(v); !slices.Contains(in, other.Name) {
+			return fmt.Errorf("in sync: %v", in)
+		}
+		return nil
+	})
+	return arrival{connected.Sub(began).Seconds(), time.Since(connected).Seconds()}, err
 }
 
 // whileCatchingUp lets the copy catch up, and measures the foreground a second at a time.
-func (b *bench) whileCatchingUp(ctx context.Context, primary, other *lab.Node, mountpoint string) (rates []float64, seconds float64, err error) {
-	if err := b.c.Heal(ctx); err != nil {
-		return nil, 0, err
-	}
-	began := time.Now()
-	caughtUp := make(chan error, 1)
+func (b *bench) whileCatchingUp(ctx context.Context, primary, other *lab.Node, mountpoint string) (a arrival, rates []float64, err error) {
+	arrived := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		caughtUp <- lab.Poll(ctx, "the copy to catch up", func(ctx context.Context) error {
-			v, err := api(primary).Inspect(ctx, volumeName)
-			if err == nil && !slices.Contains(agentapi.InSync(v), other.Name) {
-				err = fmt.Errorf("in sync: %v", agentapi.InSync(v))
-			}
-			return err
-		})
+		var err error
+		a, err = b.awaitCaughtUp(ctx, primary, other)
+		arrived <- err
 	}()
 	for {
-		select {
-		case err := <-caughtUp:
-			return rates, time.Since(began).Seconds(), err
-		default:
-		}
 		rate, err := b.writeRate(ctx, primary, mountpoint, 1)
 		if err != nil {
-			return nil, 0, err
+			return arrival{}, nil, errors.Join(err, <-arrived)
 		}
 		rates = append(rates, rate)
+		select {
+		case err := <-arrived:
+			return a, rates, err
+		default:
+		}
 	}
 }
 

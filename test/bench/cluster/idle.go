@@ -36,37 +36,47 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 		g.Volumes, g.CreateMS = n, each
 		b.r.Growth = append(b.r.Growth, g)
-		fmt.Fprintf(b.w, "  %4d volumes: agents %.0f MiB, %.1f %% CPU, %.1f KiB/s sent, attach %.0f ms\n", n, g.AgentMiB, g.AgentsCPU, g.Traffic/1024, g.AttachMS)
+		fmt.Fprintf(b.w, "  %4d volumes: agents %.0f MiB, %.1f %% CPU, %.0f KiB/min sent, %.0f of it and %.0f requests/min by etcd, attach %.0f ms\n", n, g.AgentMiB, g.AgentsCPU, g.Traffic/1024, g.PeerBytes/1024, g.Requests, g.AttachMS)
 	}
 	last := b.r.Growth[len(b.r.Growth)-1]
 	b.r.atMost(fmt.Sprintf("attach of a volume with %d others", last.Volumes), "ms", last.AttachMS, 500)
 	b.r.atMost(fmt.Sprintf("memory of the greatest agent, %d idle volumes", last.Volumes), "MiB", greatest(last.AgentMiB), 0)
-	b.r.atMost(fmt.Sprintf("sent by all nodes, %d idle volumes", last.Volumes), "KiB/s", last.Traffic/1024, 0)
+	b.r.atMost(fmt.Sprintf("sent by all nodes, %d idle volumes", last.Volumes), "KiB/min", last.Traffic/1024, 0)
+	b.r.atMost(fmt.Sprintf("of that by etcd's members, %d idle volumes", last.Volumes), "KiB/min", last.PeerBytes/1024, 0)
+	b.r.atMost(fmt.Sprintf("requests to etcd, %d idle volumes", last.Volumes), "1/min", last.Requests, 0)
 	return nil
 }
 
 func idleName(i int) string { return "v" + strconv.Itoa(i) }
 
 // quietFor is how long it is watched that nothing happens.
-const quietFor = 20 * time.Second
+func (b *bench) quietFor() time.Duration {
+	if b.quick {
+		return 5 * time.Second
+	}
+	return time.Minute
+}
 
 func (b *bench) measureIdle(ctx context.Context) (g growth, err error) {
-	if err := pause(ctx, quietFor/2); err != nil { // what was made settles
+	if err := pause(ctx, b.quietFor()/3); err != nil { // what was made settles
 		return g, err
 	}
-	sentBefore, cpuBefore, err := b.usage(ctx)
+	before, err := b.usage(ctx)
 	if err != nil {
 		return g, err
 	}
-	if err := pause(ctx, quietFor); err != nil {
+	if err := pause(ctx, b.quietFor()); err != nil {
 		return g, err
 	}
-	sent, cpu, err := b.usage(ctx)
+	after, err := b.usage(ctx)
 	if err != nil {
 		return g, err
 	}
-	g.Traffic = (sent - sentBefore) / quietFor.Seconds()
-	g.AgentsCPU = 100 * (cpu - cpuBefore) / quietFor.Seconds()
+	minutes := after.at.Sub(before.at).Minutes()
+	g.Traffic = (after.sent - before.sent) / minutes
+	g.PeerBytes = (after.etcdSent - before.etcdSent) / minutes
+	g.Requests = (after.requests - before.requests) / minutes
+	g.AgentsCPU = 100 * (after.cpu - before.cpu) / (60 * minutes)
 	for _, n := range b.c.Nodes {
 		kib, err := field(fmt.Sprintf("/proc/%d/status", n.Agent.PID()), "VmRSS:")
 		if err != nil {
@@ -77,29 +87,53 @@ func (b *bench) measureIdle(ctx context.Context) (g growth, err error) {
 	return g, nil
 }
 
-// usage is what all nodes have sent, in bytes, and what their agents have used, in seconds.
-func (b *bench) usage(ctx context.Context) (sent, cpu float64, err error) {
+// usage is what all nodes have used since they began.
+type usage struct {
+	at       time.Time
+	sent     float64 // bytes, to each other
+	etcdSent float64 // bytes, by etcd's members to each other
+	requests float64 // reads that each member of etcd answered, and writes that all of them made
+	cpu      float64 // seconds, of the agents
+}
+
+func (b *bench) usage(ctx context.Context) (u usage, err error) {
+	u.at = time.Now()
+	writes := 0.0
 	for _, n := range b.c.Nodes {
-		text, err := n.Output(ctx, "cat", "/proc/net/dev")
+		sent, err := sentBy(ctx, n)
 		if err != nil {
-			return 0, 0, err
+			return u, err
 		}
-		for line := range strings.Lines(text) {
-			if words := strings.Fields(line); len(words) > 9 && words[0] == "eth0:" {
-				bytes, err := strconv.ParseFloat(words[9], 64)
-				if err != nil {
-					return 0, 0, err
-				}
-				sent += bytes
-			}
+		m, err := metrics(ctx, n)
+		if err != nil {
+			return u, err
 		}
 		seconds, err := cpuOf(n.Agent.PID())
 		if err != nil {
-			return 0, 0, err
+			return u, err
 		}
-		cpu += seconds
+		u.sent += sent
+		u.etcdSent += m.sum("etcd_network_peer_sent_bytes_total")
+		u.requests += m.sum("etcd_debugging_mvcc_range_total")
+		writes = max(writes, m.sum("etcd_server_proposals_applied_total")) // each member applies all of them
+		u.cpu += seconds
 	}
-	return sent, cpu, nil
+	u.requests += writes
+	return u, nil
+}
+
+// sentBy is how many bytes a node has sent to others.
+func sentBy(ctx context.Context, n *lab.Node) (sent float64, err error) {
+	text, err := n.Output(ctx, "cat", "/proc/net/dev")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 9 && words[0] == "eth0:" {
+			return strconv.ParseFloat(words[9], 64)
+		}
+	}
+	return 0, fmt.Errorf("node %s has no eth0", n.Name)
 }
 
 // cpuOf is the processor time of a process, in seconds.

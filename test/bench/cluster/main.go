@@ -1,10 +1,12 @@
-// Command cluster measures what only a cluster does: how long a volume cannot be written
-// when the node of its primary dies, and when it is moved; how fast a copy catches up, and
-// what the foreground keeps meanwhile; and what volumes cost that nobody uses.
+// Command cluster measures what only a cluster does: what one synchronous copy costs a
+// database and small synced writes, against the plain directory and GlusterFS with two
+// copies; how long a volume cannot be written when the node of its primary dies, and when it
+// is moved; how fast a copy catches up, and what the foreground keeps meanwhile; and what
+// volumes cost that nobody uses.
 //
 // The nodes are lab machines that share one machine's cores and its disk, so figures say how
-// things grow and compare, not what three machines would do. What one synchronous copy costs
-// a database is measured by "bench -nodes 3", against the plain directory and GlusterFS.
+// things grow and compare, not what three machines would do. Everything that is compared was
+// measured in one run, in turn. What is left out is said, with the reason.
 //
 // Figures never make it fail; a goal that is missed is marked in the table.
 package main
@@ -25,7 +27,6 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast/test/lab"
-	"github.com/ballast-io/ballast/test/lab/agentapi"
 )
 
 func main() {
@@ -35,6 +36,9 @@ func main() {
 		err = run(ctx, o)
 	}
 	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-cluster:", err)
 		os.Exit(1)
@@ -43,11 +47,14 @@ func main() {
 
 // options are what the command line says.
 type options struct {
+	rounds    int // of what is compared, and of catching up
+	seconds   int // that a client of pgbench works
 	failovers int
 	moves     int
 	megabytes int   // that a copy has to catch up
 	volumes   []int // idle ones, growing
 	lease     time.Duration
+	quick     bool
 	dir       string
 	out       string
 	only      *regexp.Regexp
@@ -57,10 +64,13 @@ type options struct {
 func parse(args []string) (o options, err error) {
 	o.w = os.Stdout
 	f := flag.NewFlagSet("bench-cluster", flag.ContinueOnError)
+	f.IntVar(&o.rounds, "rounds", 3, "do what is compared, and the catching up, `N` times")
+	f.IntVar(&o.seconds, "seconds", 20, "let pgbench work for `N` seconds, and fio for a quarter of it")
 	f.IntVar(&o.failovers, "failovers", 100, "kill the primary's node `N` times")
 	f.IntVar(&o.moves, "moves", 5, "move a volume `N` times")
 	f.IntVar(&o.megabytes, "catchup", 2048, "let a copy catch up `MiB`")
 	f.DurationVar(&o.lease, "lease", 5*time.Second, "the nodes' lease")
+	f.BoolVar(&o.quick, "quick", false, "tiny sizes: shows that all of it works, and measures nothing")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure on the disk of the folder `DIR`")
 	f.StringVar(&o.out, "out", "bench-out", "write the results to the folder `DIR`")
 	volumes := f.String("volumes", "10,30,100,300,1000", "have `A,B` idle volumes")
@@ -68,30 +78,45 @@ func parse(args []string) (o options, err error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	for s := range strings.SplitSeq(*volumes, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return o, fmt.Errorf("-volumes %q: want numbers", *volumes)
-		}
-		o.volumes = append(o.volumes, n)
+	if o.only, err = regexp.Compile(*only); err != nil {
+		return o, err
 	}
-	o.only, err = regexp.Compile(*only)
+	if o.quick {
+		o.rounds, o.seconds, o.failovers, o.moves, o.megabytes, *volumes = 1, 2, 2, 2, 64, "3,6"
+	}
+	if o.rounds < 1 || o.seconds < 1 || o.failovers < 1 || o.moves < 1 || o.megabytes < 1 || f.NArg() > 0 {
+		return o, errors.New("want at least one of everything, and no arguments; type -help")
+	}
+	o.volumes, err = numbers(*volumes)
 	return o, err
+}
+
+func numbers(list string) (all []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || len(all) > 0 && n <= all[len(all)-1] {
+			return nil, fmt.Errorf("-volumes %q: want numbers, each greater than the one before", list)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // part is one of the things that are measured.
 type part struct {
 	name string
-	run  func(*bench, context.Context) error
+	run  func(context.Context, options, *results) error
 }
 
 func parts() []part {
 	return []part{
-		{"failover", (*bench).failover},
-		{"move", (*bench).move},
-		{"move-database", (*bench).moveDatabase},
-		{"catchup", (*bench).catchUp},
-		{"idle", (*bench).idle},
+		{"pgbench", comparison("pgbench", "^pgbench$")},
+		{"fsync", comparison("fsync", "^write4k-fsync$")},
+		{"failover", onCluster((*bench).failover)},
+		{"move", onCluster((*bench).move)},
+		{"move-database", onCluster((*bench).moveDatabase)},
+		{"catchup", onCluster((*bench).catchUp)},
+		{"idle", onCluster((*bench).idle)},
 	}
 }
 
@@ -102,99 +127,32 @@ func partNames() (names []string) {
 	return names
 }
 
-// bench is one part, on a cluster of its own.
-type bench struct {
-	options
-	c *lab.Cluster
-	r *results
-}
-
+// run does all parts that are asked for. One that fails keeps none of the others.
 func run(ctx context.Context, o options) error {
 	if missing := lab.Missing(); len(missing) > 0 {
 		return fmt.Errorf("it needs %s; where that is root, type: sudo make bench-cluster", strings.Join(missing, ", "))
 	}
-	r := newResults(o.lease)
+	r := newResults(o)
 	var failed error
 	for _, p := range parts() {
-		if !o.only.MatchString(p.name) || ctx.Err() != nil {
+		if !o.only.MatchString(p.name) {
+			r.note("%s: left out, as -only says.", p.name)
 			continue
 		}
-		fmt.Fprintf(o.w, "\n%s\n", p.name)
-		if err := onCluster(ctx, o, r, p); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.name, err))
+		if ctx.Err() != nil {
+			r.note("%s: left out, because the run was interrupted.", p.name)
+			continue
 		}
+		began := time.Now()
+		fmt.Fprintf(o.w, "\n%s\n", p.name)
+		if err := p.run(ctx, o, r); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.name, err))
+			r.note("%s: not all of it was measured: %v", p.name, err)
+		}
+		fmt.Fprintf(o.w, "  (%.0f s)\n", time.Since(began).Seconds())
 		failed = errors.Join(failed, r.save(o.out)) // what is measured is kept
 	}
 	r.print(o.w)
+	fmt.Fprintf(o.w, "\nEvery sample: %s   Plot: %s\n", filepath.Join(o.out, resultsFile), filepath.Join(o.out, plotFile))
 	return failed
-}
-
-// onCluster does a part on three nodes, which are gone afterwards.
-func onCluster(ctx context.Context, o options, r *results, p part) (err error) {
-	parent, err := os.MkdirTemp(o.dir, "ballast-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(parent)) }()
-	c, err := lab.NewCluster(ctx, filepath.Join(parent, "c"), 3, lab.ClusterOptions{Machine: lab.Options{
-		AgentArgs: []string{"--docker-socket", "", "--plugin-socket", "", "--archive", "none", "--lease", o.lease.String()},
-	}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	return p.run(&bench{options: o, c: c, r: r}, ctx)
-}
-
-// api calls a node's agent.
-func api(n *lab.Node) *agentapi.Client { return agentapi.Of(n.Machine) }
-
-const (
-	volumeName = "bench"
-	holder     = "bench"
-)
-
-// volume makes a volume with two copies and attaches it on the first node.
-func (b *bench) volume(ctx context.Context, size string) (primary *lab.Node, mountpoint string, err error) {
-	primary = b.c.Nodes[0]
-	if _, err := api(primary).Create(ctx, volumeName, map[string]string{"size": size, "repl": "2"}); err != nil {
-		return nil, "", err
-	}
-	mountpoint, err = api(primary).Attach(ctx, volumeName, holder)
-	if err != nil {
-		return nil, "", err
-	}
-	_, err = b.awaitCopy(ctx, primary)
-	return primary, mountpoint, err
-}
-
-// patience bounds what waits for a copy.
-const patience = 10 * time.Minute
-
-// awaitCopy waits until the primary and another node are in sync, and returns that one.
-func (b *bench) awaitCopy(ctx context.Context, primary *lab.Node) (other *lab.Node, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err = lab.Poll(ctx, "a copy to be in sync", func(ctx context.Context) error {
-		v, err := api(primary).Inspect(ctx, volumeName)
-		if err != nil {
-			return err
-		}
-		in := agentapi.InSync(v)
-		for _, n := range b.c.Nodes {
-			if n == primary {
-				continue
-			}
-			for _, name := range in {
-				if name == n.Name && len(in) > 1 {
-					other = n
-				}
-			}
-		}
-		if other == nil || v.GetPrimary() != primary.Name {
-			return fmt.Errorf("in sync: %v; primary %s", in, v.GetPrimary())
-		}
-		return nil
-	})
-	return other, err
 }

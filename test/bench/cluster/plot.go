@@ -22,13 +22,14 @@ func plot(all []growth) string {
 		value func(growth) float64
 	}{
 		{"memory of the greatest agent, MiB", func(g growth) float64 { return greatest(g.AgentMiB) }},
-		{"sent by all nodes, KiB/s", func(g growth) float64 { return g.Traffic / 1024 }},
+		{"sent by all nodes, KiB a minute", func(g growth) float64 { return g.Traffic / 1024 }},
+		{"requests to etcd a minute", func(g growth) float64 { return g.Requests }},
 		{"attach, ms", func(g growth) float64 { return g.AttachMS }},
 		{"all agents' CPU, % of one core", func(g growth) float64 { return g.AgentsCPU }},
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11"><rect width="100%%" height="100%%" fill="#fff"/>`+"\n",
-		2*(plotWidth+plotLeft+40), 2*(plotHeight+plotTop+40))
+		2*(plotWidth+plotLeft+40), (len(diagrams)+1)/2*(plotHeight+plotTop+40))
 	for i, d := range diagrams {
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", (i%2)*(plotWidth+plotLeft+40), (i/2)*(plotHeight+plotTop+40))
 		diagram(&b, d.title, all, d.value)

@@ -19,9 +19,19 @@ type results struct {
 	Kernel  string    `json:"kernel"`
 	CPUs    int       `json:"cpus"`
 	Lease   string    `json:"lease"`
+	Rounds  int       `json:"rounds"`
+	Quick   bool      `json:"quick,omitempty"` // the figures mean nothing
 	Figures []figure  `json:"figures"`
 	Growth  []growth  `json:"growth,omitempty"`
+	Notes   []string  `json:"notes,omitempty"` // what was left out, and why
 }
+
+// Names of files in the folder of the results.
+const (
+	resultsFile = "cluster.json"
+	tableFile   = "cluster.txt"
+	plotFile    = "cluster.svg"
+)
 
 // figure is one number and what it should be.
 type figure struct {
@@ -37,18 +47,24 @@ type figure struct {
 type growth struct {
 	Volumes   int       `json:"volumes"`
 	AgentMiB  []float64 `json:"agent_mib"`          // RSS, by node
-	Traffic   float64   `json:"traffic_bytes_s"`    // sent by all nodes
+	Traffic   float64   `json:"sent_bytes_min"`     // by all nodes to each other, all of it
+	PeerBytes float64   `json:"etcd_bytes_min"`     // of that, what etcd's members sent each other
+	Requests  float64   `json:"etcd_requests_min"`  // reads and writes that etcd's members answered
 	AttachMS  float64   `json:"attach_ms"`          // of a volume with a copy, clean; the median of some
 	CreateMS  float64   `json:"create_ms"`          // of one volume, on the average
 	AgentsCPU float64   `json:"agents_cpu_percent"` // of one core, all agents together
 }
 
-func newResults(lease time.Duration) *results {
+func newResults(o options) *results {
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		kernel = []byte("unknown")
 	}
-	return &results{Began: time.Now().UTC().Truncate(time.Second), Kernel: strings.TrimSpace(string(kernel)), CPUs: runtime.NumCPU(), Lease: lease.String()}
+	return &results{Began: time.Now().UTC().Truncate(time.Second), Kernel: strings.TrimSpace(string(kernel)), CPUs: runtime.NumCPU(), Lease: o.lease.String(), Rounds: o.rounds, Quick: o.quick}
+}
+
+func (r *results) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
 // atMost adds a figure that is better when smaller; a goal of 0 is none.
@@ -70,7 +86,7 @@ func (r *results) atLeast(title, unit string, value, goal float64, samples ...fl
 }
 
 func (r *results) print(w io.Writer) {
-	fmt.Fprintf(w, "\nThree lab nodes on one machine: kernel %s, %d CPUs, a lease of %s.\n\n", r.Kernel, r.CPUs, r.Lease)
+	fmt.Fprintf(w, "\nThree lab nodes on one machine: kernel %s, %d CPUs, a lease of %s, %d rounds.\n\n", r.Kernel, r.CPUs, r.Lease, r.Rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush() // a screen that is gone is no loss
 	for _, f := range r.Figures {
@@ -80,12 +96,22 @@ func (r *results) print(w io.Writer) {
 		}
 		fmt.Fprintf(t, "%s\t%.4g %s\t%s\t%s\n", f.Title, f.Value, f.Unit, f.Goal, met)
 	}
+	r.printGrowth(t)
+	if r.Quick {
+		fmt.Fprintln(t, "\nThis was -quick: the figures mean nothing.")
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintln(t, "\n"+note)
+	}
+}
+
+func (r *results) printGrowth(w io.Writer) {
 	if len(r.Growth) == 0 {
 		return
 	}
-	fmt.Fprintln(t, "\nidle volumes\tagents' RSS MiB\tsent, bytes/s\tattach ms\tcreate ms\tagents' CPU %")
+	fmt.Fprintln(w, "\nidle volumes\tagents' RSS MiB\tsent KiB/min\tof that by etcd\tetcd requests/min\tattach ms\tcreate ms\tagents' CPU %")
 	for _, g := range r.Growth {
-		fmt.Fprintf(t, "%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\n", g.Volumes, g.AgentMiB, g.Traffic, g.AttachMS, g.CreateMS, g.AgentsCPU)
+		fmt.Fprintf(w, "%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\n", g.Volumes, g.AgentMiB, g.Traffic/1024, g.PeerBytes/1024, g.Requests, g.AttachMS, g.CreateMS, g.AgentsCPU)
 	}
 }
 
@@ -100,7 +126,7 @@ func (r *results) save(dir string) error {
 	var table strings.Builder
 	r.print(&table)
 	for name, data := range map[string][]byte{
-		"cluster.json": append(text, '\n'), "cluster.txt": []byte(table.String()), "cluster.svg": []byte(plot(r.Growth)),
+		resultsFile: append(text, '\n'), tableFile: []byte(table.String()), plotFile: []byte(plot(r.Growth)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return err
