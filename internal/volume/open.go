@@ -34,8 +34,12 @@ func (v *Volume) openCopy() (err error) {
 	if v.desc, err = loadDescriptor(v.fsys, v.dir); err != nil {
 		return err
 	}
+	merging := v.desc.Merging != 0
 	if v.desc, err = finishMerge(v.fsys, v.dir, v.desc); err != nil {
 		return err
+	}
+	if merging {
+		v.opts.Log.Info("copy was brought to another point at last", "volume", v.desc.ID, "lsn", uint64(v.desc.Applied))
 	}
 	if err := v.mayOpen(); err != nil {
 		return err

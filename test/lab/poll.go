@@ -22,15 +22,19 @@ func Poll(ctx context.Context, what string, ask func(context.Context) error) err
 	}
 	again := time.NewTicker(25 * time.Millisecond)
 	defer again.Stop()
+	var last error
 	for {
 		err := ask(ctx)
 		var over *hopeless
 		if err == nil || errors.As(err, &over) {
 			return err
 		}
+		if last == nil || ctx.Err() == nil { // an answer that was broken off says less than the one before
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w; last answer: %w", what, ctx.Err(), err)
+			return fmt.Errorf("wait for %s: %w; last answer: %w", what, ctx.Err(), last)
 		case <-again.C:
 		}
 	}

@@ -39,6 +39,8 @@ func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.St
 			h.cfg.Log.Warn("snapshot not closed well", "volume", h.log.ID(), "error", err)
 		}
 	}()
+	h.cfg.Log.Info("copy gets chunks", "volume", h.log.ID(), "node", p.node, "lsn", uint64(snapshot.LSN()), "chunks", snapshot.Left(),
+		"since_lsn", uint64(since), "full", m.Full, "void", uint64(state.Last-min(since, state.Last)))
 	if err := s.sendChunks(ctx, snapshot, since); err != nil {
 		return replica.State{}, fmt.Errorf("send volume %s to %s in chunks: %w", h.log.ID(), p.node, err)
 	}
@@ -116,6 +118,9 @@ func (s *session) sendChunks(ctx context.Context, from Snapshot, since ballast.L
 	if err != nil {
 		return err
 	}
+	if len(have) > 0 {
+		h.cfg.Log.Info("copy has chunks of an attempt that broke off", "volume", h.log.ID(), "node", s.p.node, "chunks", len(have))
+	}
 	buf, done, all := make([]byte, ballast.ChunkSize), 0, from.Left()
 	for {
 		chunk, changed, zero, err := from.Next(buf)
@@ -172,5 +177,8 @@ func (s *session) staged(lsn ballast.LSN) (replica.State, error) {
 	if ack.Durable != lsn {
 		return replica.State{}, fmt.Errorf("%s was brought to record %d, and says that it is at %d", s.p.node, lsn, ack.Durable)
 	}
+	s.h.mu.Lock()
+	s.p.fillings++
+	s.h.mu.Unlock()
 	return replica.State{Lineage: s.h.lineage, Last: lsn, Applied: lsn, Complete: true}, nil
 }

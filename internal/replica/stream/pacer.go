@@ -8,6 +8,8 @@ import (
 const (
 	foregroundFor = 100 * time.Millisecond // after a flush somebody is at work
 	nearLag       = 64 << 20               // bytes: who is no farther behind does not give way
+	gainEvery     = time.Second            // how often a peer is asked whether it gains on who works
+	gainPause     = 10 * time.Second       // for which one that did not gives way no more
 )
 
 // pacer bounds the rate of what is sent to a peer that catches up. While somebody works
@@ -19,12 +21,38 @@ type pacer struct {
 }
 
 // foreground reports whether somebody works with the volume, and this peer is so far behind
-// that it should give way: one that is near would never arrive.
+// that it should give way: one that is near, or that does not gain, would never arrive.
 func (s *session) foreground() bool {
 	h := s.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.now()-h.flushed < foregroundFor && h.flushed > 0 && (s.p.state == Staging || h.lag(s.p.sent) > nearLag)
+	now := h.now()
+	if now-h.flushed >= foregroundFor || h.flushed == 0 {
+		return false
+	}
+	if s.p.state == Staging {
+		return s.p.fillings == 0
+	}
+	lag := h.lag(s.p.sent)
+	return lag > nearLag && s.gain.gives(now, lag)
+}
+
+// gain is whether a peer comes closer to somebody who works.
+type gain struct {
+	at    time.Duration // when the lag was looked at; 0: not yet
+	lag   int64         // bytes
+	until time.Duration // when it may give way again
+}
+
+// gives reports whether a peer with that lag can afford to give way.
+func (g *gain) gives(now time.Duration, lag int64) bool {
+	if g.at == 0 || now-g.at >= gainEvery {
+		if g.at > 0 && lag >= g.lag {
+			g.until = now + gainPause
+		}
+		g.at, g.lag = now, lag
+	}
+	return now >= g.until
 }
 
 // pause waits after n bytes were sent.

@@ -132,6 +132,7 @@ func (s *session) sendRing() (sent, behind bool, err error) {
 	}
 	p.live = ok || p.sent >= h.last
 	if p.live {
+		p.fillings = 0
 		p.setState(Streaming, nil)
 	}
 	frames = some(frames)

@@ -39,6 +39,7 @@ type session struct {
 	silent    time.Duration // how long the peer may be, as it announced
 	unflushed int           // bytes of the log since a flush was asked for
 	pacer     pacer
+	gain      gain
 	told      wire.Welcome
 
 	pulsing sync.Mutex // guards both
@@ -162,7 +163,7 @@ func (s *session) lead(ctx context.Context, w *wire.Welcome) error {
 			return err
 		}
 		if m.FromLog {
-			return s.follow(ctx, m.Cut)
+			return s.follow(ctx, m.Cut, state.Last)
 		}
 		if state, err = s.stage(ctx, m, state); err != nil {
 			return err
@@ -188,8 +189,9 @@ func (s *session) meet(state replica.State) (replica.Meeting, error) {
 	return m, err
 }
 
-// follow has the copy cut what is not the history, and streams from there.
-func (s *session) follow(ctx context.Context, cut ballast.LSN) error {
+// follow has the copy, which has records up to last, cut what is not the history, and streams
+// from there.
+func (s *session) follow(ctx context.Context, cut, last ballast.LSN) error {
 	h, p := s.h, s.p
 	if seeded(followUncut) {
 		cut = max(cut, s.told.Last)
@@ -209,7 +211,9 @@ func (s *session) follow(ctx context.Context, cut ballast.LSN) error {
 	p.streaming = true
 	p.setState(CatchingUp, nil)
 	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Added: p.at.Added, Durable: cut, Complete: true})
+	missing := h.last - min(cut, h.last)
 	h.mu.Unlock()
+	h.cfg.Log.Info("copy follows the log", "volume", h.log.ID(), "node", p.node, "from_lsn", uint64(cut+1), "cut", uint64(last-min(cut, last)), "missing", uint64(missing))
 	return s.stream(ctx)
 }
 
