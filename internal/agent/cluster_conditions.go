@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -33,6 +34,9 @@ func (n *node) noteCluster() {
 	n.noteQuorum(nodes)
 	for _, rec := range n.records.List() {
 		n.noteCopies(rec, len(nodes))
+		if rec.Primary != "" && rec.Primary != n.cfg.Node { // who writes it now says how it is archived
+			n.health.clear(rec.ID, archiver.CondBehind, archiver.CondFenced, archiver.CondGap, archiver.CondHydration)
+		}
 	}
 }
 

@@ -28,17 +28,36 @@ import (
 // nodeAgent is the argument that makes of the test's binary an agent of a cluster.
 const nodeAgent = "node-agent"
 
-// runNodeAgent runs an agent with a data folder, a name, an address, and for how long it keeps
-// what is removed.
+// runNodeAgent runs an agent with a data folder, a name, an address, for how long it keeps
+// what is removed, and what else there is to say of it, as key=value.
 func runNodeAgent(ctx context.Context, args []string, log *slog.Logger) error {
 	keep, err := time.ParseDuration(args[3])
 	if err != nil {
 		return err
 	}
-	return Run(ctx, Config{
+	cfg := Config{
 		DataDir: args[0], Node: ballast.NodeID(args[1]), Listen: args[2], Advertise: args[2], Lease: 2 * time.Second,
-		ReplaceAfter: 20 * time.Second, TrashKeep: keep, Archive: NoArchive, Version: "1.0", Log: log,
-	})
+		ReplaceAfter: 20 * time.Second, TrashKeep: keep, Archive: NoArchive, ArchiveInterval: time.Second, Version: "1.0", Log: log,
+	}
+	for _, pair := range args[4:] {
+		if err := cfg.say(pair); err != nil {
+			return err
+		}
+	}
+	return Run(ctx, cfg)
+}
+
+func (c *Config) say(pair string) error {
+	key, value, _ := strings.Cut(pair, "=")
+	switch key {
+	case "archive":
+		c.Archive = value
+	case "password":
+		c.ArchivePasswordFile = value
+	default:
+		return fmt.Errorf("nobody knows %s", pair)
+	}
+	return nil
 }
 
 // clusterAgent is an agent of a cluster, in a process of its own on this machine.
@@ -48,20 +67,22 @@ type clusterAgent struct {
 	name    string
 	address string
 	keep    time.Duration // what is removed; 0: an hour
+	more    []string      // of its configuration; see say
 	cmd     *exec.Cmd
 	http    *http.Client
 	node    ballastv1connect.NodeServiceClient
 	volumes ballastv1connect.VolumeServiceClient
+	archive ballastv1connect.ArchiveServiceClient
 }
 
-func startClusterAgent(t *testing.T, i int) *clusterAgent {
+func startClusterAgent(t *testing.T, i int, more ...string) *clusterAgent {
 	t.Helper()
 	ip := fmt.Sprintf("127.0.0.%d", i)
 	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &clusterAgent{t: t, dir: t.TempDir(), name: fmt.Sprintf("n%d", i), address: l.Addr().String()}
+	a := &clusterAgent{t: t, dir: t.TempDir(), name: fmt.Sprintf("n%d", i), address: l.Addr().String(), more: more}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +91,7 @@ func startClusterAgent(t *testing.T, i int) *clusterAgent {
 	}}}
 	a.node = ballastv1connect.NewNodeServiceClient(a.http, "http://agent")
 	a.volumes = ballastv1connect.NewVolumeServiceClient(a.http, "http://agent")
+	a.archive = ballastv1connect.NewArchiveServiceClient(a.http, "http://agent")
 	a.start()
 	t.Cleanup(a.kill)
 	return a
@@ -253,6 +275,7 @@ func TestClusterOfProcesses(t *testing.T) {
 func (a *clusterAgent) begin() {
 	a.t.Helper()
 	a.cmd = exec.Command(os.Args[0], nodeAgent, a.dir, a.name, a.address, cmp.Or(a.keep, time.Hour).String())
+	a.cmd.Args = append(a.cmd.Args, a.more...)
 	a.cmd.Stdout, a.cmd.Stderr = prefixed{a.t, a.name}, prefixed{a.t, a.name}
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {

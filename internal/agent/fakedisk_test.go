@@ -95,7 +95,27 @@ func (d *fakeDisk) status() engine.Status {
 	if d.recycled > d.archived {
 		st.Recycled = d.recycled
 	}
+	for i, r := range d.log {
+		if r.epoch > st.Lineage.Epoch() {
+			st.Lineage = append(st.Lineage, volume.Reign{Epoch: r.epoch, From: d.recycled + ballast.LSN(i) + 1})
+		}
+	}
+	if d.epoch > st.Lineage.Epoch() {
+		st.Lineage = append(st.Lineage, volume.Reign{Epoch: d.epoch, From: d.lastLocked() + 1})
+	}
 	return st
+}
+
+// lose makes the disk that of a copy that lacks the records behind lsn.
+func (d *fakeDisk) lose(lsn ballast.LSN) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log, d.archived = d.log[:lsn-d.recycled], min(d.archived, lsn)
+	d.content, d.changed = map[ballast.Block]byte{}, map[int]ballast.LSN{}
+	for i, r := range d.log {
+		d.content[r.block] = r.fill
+		d.changed[int(r.block*ballast.BlockSize/ballast.ChunkSize)] = d.recycled + ballast.LSN(i) + 1
+	}
 }
 
 func (e *fakeEngine) Changes(ctx context.Context, after ballast.LSN, limit int64) (*delta.Delta, error) {

@@ -20,13 +20,14 @@ import (
 	"github.com/ballast-io/ballast/test/freeze"
 )
 
-// threeNodes are three agents of one cluster, whose volumes are swept at the end.
-func threeNodes(t *testing.T) map[ballast.NodeID]*clusterAgent {
+// threeNodes are three agents of one cluster, whose volumes are swept at the end; more is said of
+// each as by [Config.say].
+func threeNodes(t *testing.T, more ...string) map[ballast.NodeID]*clusterAgent {
 	t.Helper()
 	needRoot(t)
 	nodes := map[ballast.NodeID]*clusterAgent{}
 	for i := 1; i <= 3; i++ {
-		a := startClusterAgent(t, i)
+		a := startClusterAgent(t, i, more...)
 		t.Cleanup(func() { a.kill(); sweepAll(t, a.dir) })
 		nodes[ballast.NodeID(a.name)] = a
 	}

@@ -61,6 +61,9 @@ func (w *Shipping) fence(err error) error {
 }
 
 func (w *Shipping) raiseFenced() {
+	if now, err := w.all.node.Records.ByID(w.volume.ID); err == nil && now.Epoch > w.volume.Epoch {
+		return // another node of the cluster has the volume, and this one is about to hear of it
+	}
 	w.all.node.Health.Raise(w.volume.ID, CondFenced, fmt.Sprintf("Volume %q is not archived any more: another machine recovered it and continues its history. What is written here is on this machine alone.", w.volume.Name),
 		fmt.Sprintf("decide which copy is the right one. If it is the other: stop what uses this one and `ballast volume rm %s`", w.volume.Name))
 }

@@ -21,6 +21,9 @@ func (w *Shipping) resume(ctx context.Context, o *Opened) error {
 	if err != nil {
 		return err
 	}
+	if err := w.leaveFork(ctx, o, writer); err != nil {
+		return err
+	}
 	w.tail = writer
 	last := writer.State().Last
 	w.mu.Lock()

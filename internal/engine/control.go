@@ -28,10 +28,11 @@ type Status struct {
 	DeviceNumber uint64           `json:"device_number"` // st_dev of the device file
 	InUse        bool             `json:"in_use"`        // something, such as a loop device, has it open
 
-	Last      ballast.LSN `json:"last"`
-	Durable   ballast.LSN `json:"durable"`
-	Committed ballast.LSN `json:"committed"`
-	Applied   ballast.LSN `json:"applied"`
+	Last      ballast.LSN    `json:"last"`
+	Durable   ballast.LSN    `json:"durable"`
+	Committed ballast.LSN    `json:"committed"`
+	Applied   ballast.LSN    `json:"applied"`
+	Lineage   volume.Lineage `json:"lineage,omitempty"` // under which epochs the log was written; nil: the engine is too old to say
 
 	LogBytes    int64 `json:"log_bytes"`
 	LogCapacity int64 `json:"log_capacity"`
@@ -178,7 +179,7 @@ func (e *engine) status() Status {
 	st := Status{
 		PID: os.Getpid(), Volume: e.volume.ID(), Epoch: s.Epoch, Size: s.Size,
 		DeviceFile: DeviceFile(e.cfg.Dir), DeviceNumber: e.fuse, InUse: e.server.InUse(),
-		Last: s.Last, Durable: s.Durable, Committed: s.Committed, Applied: s.Applied,
+		Last: s.Last, Durable: s.Durable, Committed: s.Committed, Applied: s.Applied, Lineage: e.volume.Lineage(),
 		LogBytes: s.LogBytes, LogCapacity: s.LogCapacity, ImageBytes: s.ImageBytes,
 		Reads: s.Reads, Writes: s.Writes, Flushes: s.Flushes, Discards: s.Discards,
 		ReadBytes: s.ReadBytes, WrittenBytes: s.Written, FullSince: s.FullSince,

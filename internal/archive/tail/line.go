@@ -129,6 +129,25 @@ func (l *Line) Position(lsn ballast.LSN) Position {
 	return Position{Epoch: l.parent.Epoch, LSN: lsn}
 }
 
+// Epochs returns under which epoch each record of the history was written, in the order of LSNs: that
+// of each position and of all behind it, up to the next. What is older than the first is not known.
+func (l *Line) Epochs() []Position {
+	epochs := []Position{l.parent}
+	for _, p := range l.path {
+		epochs = append(epochs, Position{p.reign.Epoch, p.reign.Parent.LSN + 1, p.reign.Open})
+	}
+	return epochs
+}
+
+// Root returns where the oldest epoch that is left begins: nothing that is known comes before it.
+func (l *Line) Root() Position {
+	if len(l.path) == 0 {
+		return l.parent
+	}
+	r := l.path[0].reign
+	return Position{r.Epoch, r.Parent.LSN, r.Open}
+}
+
 // OnPath reports whether a volume that was at lsn in that epoch, a base snapshot, is part
 // of the history. What is older than every open that is left, is.
 func (l *Line) OnPath(epoch ballast.Epoch, lsn ballast.LSN) bool {
