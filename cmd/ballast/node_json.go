@@ -68,11 +68,13 @@ type progressJSON struct {
 }
 
 type forcedJSON struct {
-	At    *time.Time `json:"at"`
-	From  string     `json:"from"`
-	To    string     `json:"to"`
-	LSN   uint64     `json:"lsn"`
-	Epoch uint64     `json:"epoch"`
+	At     *time.Time `json:"at"`
+	From   string     `json:"from"`
+	To     string     `json:"to"`
+	LSN    uint64     `json:"lsn"`
+	Epoch  uint64     `json:"epoch"`
+	By     string     `json:"by"`     // who said so
+	Reason string     `json:"reason"` // what it lost, in the words of its plan
 }
 
 func toCopiesJSON(copies []*ballastv1.Copy) []copyJSON {
@@ -93,7 +95,7 @@ func toCopiesJSON(copies []*ballastv1.Copy) []copyJSON {
 func toForcedJSON(forced []*ballastv1.Forced) []forcedJSON {
 	all := make([]forcedJSON, 0, len(forced))
 	for _, f := range forced {
-		all = append(all, forcedJSON{toTime(f.GetAt()), f.GetFrom(), f.GetTo(), f.GetLsn(), f.GetEpoch()})
+		all = append(all, forcedJSON{toTime(f.GetAt()), f.GetFrom(), f.GetTo(), f.GetLsn(), f.GetEpoch(), f.GetBy(), f.GetReason()})
 	}
 	return all
 }

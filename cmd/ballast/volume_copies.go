@@ -58,8 +58,11 @@ func (c *cli) printCopies(w io.Writer, v *ballastv1.Volume) error {
 		}
 	}
 	for _, f := range v.GetForced() {
-		fmt.Fprintf(w, "\nforced %s to go on from the copy on %s at record %d, under epoch %d; given up: %s\n",
-			c.clockAgo(f.GetAt()), f.GetTo(), f.GetLsn(), f.GetEpoch(), or(f.GetFrom(), "none"))
+		fmt.Fprintf(w, "\nforced %s by %s to go on from the copy on %s at record %d, under epoch %d; given up: %s\n",
+			c.clockAgo(f.GetAt()), or(f.GetBy(), "-"), f.GetTo(), f.GetLsn(), f.GetEpoch(), or(f.GetFrom(), "none"))
+		if f.GetReason() != "" {
+			fmt.Fprintf(w, "  it lost %s\n", f.GetReason())
+		}
 	}
 	return nil
 }

@@ -134,7 +134,11 @@ func (c *cli) candidateRow(one *ballastv1.Candidate) []string {
 	if isSet(one.GetWrittenAt()) {
 		written = c.clockAgo(one.GetWrittenAt())
 	}
-	return []string{one.GetNode(), yesNo(one.GetInSync()), epoch, record, written, one.GetError()}
+	note := one.GetError()
+	if note == "" && one.GetSetAside() {
+		note = "set aside by an earlier failover"
+	}
+	return []string{one.GetNode(), yesNo(one.GetInSync()), epoch, record, written, note}
 }
 
 // explainFailover is explainName for a call in which "not found" can also be a copy.
@@ -160,13 +164,14 @@ type candidateJSON struct {
 	Epoch     uint64     `json:"epoch"`
 	LSN       uint64     `json:"lsn"`
 	WrittenAt *time.Time `json:"written_at"`
-	Error     string     `json:"error"` // why it cannot be used
+	SetAside  bool       `json:"set_aside"` // it has records that an earlier forced failover gave up
+	Error     string     `json:"error"`     // why it cannot be used
 }
 
 func toFailoverJSON(name string, plan *ballastv1.FailoverResponse, after *ballastv1.Volume) failoverJSON {
 	all := failoverJSON{Name: name, Candidates: []candidateJSON{}, Choice: plan.GetChoice(), Loses: plan.GetLoses(), Applied: after != nil}
 	for _, one := range plan.GetCandidates() {
-		all.Candidates = append(all.Candidates, candidateJSON{one.GetNode(), one.GetInSync(), one.GetEpoch(), one.GetLsn(), toTime(one.GetWrittenAt()), one.GetError()})
+		all.Candidates = append(all.Candidates, candidateJSON{one.GetNode(), one.GetInSync(), one.GetEpoch(), one.GetLsn(), toTime(one.GetWrittenAt()), one.GetSetAside(), one.GetError()})
 	}
 	if after != nil {
 		v := toVolumeJSON(after)

@@ -107,7 +107,7 @@ func (c candidate) usable() error {
 // choose puts the candidates in order, and decides which one it is.
 func (p *failoverPlan) choose(asked ballast.NodeID) error {
 	slices.SortFunc(p.candidates, func(a, b candidate) int { return compareNames(a.node, b.node) })
-	p.candidates = bestFirst(p.candidates)
+	p.candidates = bestFirst(p.candidates, p.record.Branch())
 	for _, c := range p.candidates {
 		if asked != "" && c.node != asked {
 			continue
@@ -138,8 +138,9 @@ func compareNames(a, b ballast.NodeID) int {
 	return 0
 }
 
-// bestFirst puts usable copies that are in sync first, then usable ones from the newest on.
-func bestFirst(all []candidate) (sorted []candidate) {
+// bestFirst puts usable copies that are in sync first, then usable ones from that on which has
+// the most of the branch.
+func bestFirst(all []candidate, branch replica.Branch) (sorted []candidate) {
 	for _, c := range all {
 		if c.inSync && c.usable() == nil {
 			sorted = append(sorted, c)
@@ -152,7 +153,7 @@ func bestFirst(all []candidate) (sorted []candidate) {
 			choices[i] = replica.Candidate{Node: c.node, State: c.state.State}
 			choices[i].State.Complete = c.usable() == nil
 		}
-		best := max(0, replica.Choose(choices)) // none is usable: by name
+		best := max(0, replica.Choose(choices, branch)) // none is usable: by name
 		sorted = append(sorted, rest[best])
 		rest = slices.Delete(rest, best, best+1)
 	}
@@ -164,8 +165,21 @@ func (p *failoverPlan) lossOf(c candidate) string {
 	if c.inSync {
 		return "nothing: the copy on node " + string(c.node) + " has every write that was acknowledged"
 	}
-	return fmt.Sprintf("every write that was acknowledged after record %d of epoch %d, which is where the copy on node %s ends; all of them are on %s",
-		c.state.State.Last, lastEpochOf(c.state), c.node, joinNodes(p.record.InSync))
+	ends := fmt.Sprintf("record %d of epoch %d, which is where the copy on node %s ends", c.state.State.Last, lastEpochOf(c.state), c.node)
+	if f := p.setAside(c); f != nil {
+		return fmt.Sprintf("every write that was acknowledged since %s, when %s forced the volume to go on from record %d on node %s: they are on %s; and writes that were given up then come back, up to %s",
+			f.At.UTC().Format(time.RFC3339), f.By, f.LSN, f.Node, joinNodes(p.record.InSync), ends)
+	}
+	return fmt.Sprintf("every write that was acknowledged after %s; all of them are on %s", ends, joinNodes(p.record.InSync))
+}
+
+// setAside returns the failover that set a copy aside: what it has then is not, or not all, of
+// the history that counts. Of most copies it is nil.
+func (p *failoverPlan) setAside(c candidate) *cluster.Forced {
+	if n := len(p.record.Forced); n > 0 && p.record.Branch().SetAside(c.state.State) {
+		return &p.record.Forced[n-1]
+	}
+	return nil
 }
 
 func lastEpochOf(c copyState) (epoch ballast.Epoch) {
@@ -193,15 +207,15 @@ func (n *node) ApplyFailover(ctx context.Context, plan failoverPlan) (cluster.Re
 	if i < 0 {
 		return rec, fmt.Errorf("force failover of volume %q: there is no copy here: %w", rec.Name, ballast.ErrNotFound)
 	}
-	last := plan.candidates[i].state.State.Last
+	at := plan.candidates[i].state.State
 	claimed, err := n.records.Claim(ctx, rec.ID, cluster.ClaimRequest{
 		Floor: s.remembered().Epoch,
-		Force: &cluster.Forced{At: time.Now().UTC().Truncate(time.Millisecond), By: "operator on " + string(n.cfg.Node), LSN: last, Reason: plan.loses},
+		Force: &cluster.Forced{At: time.Now().UTC().Truncate(time.Millisecond), By: "operator on " + string(n.cfg.Node), LSN: at.Last, Epochs: at.Lineage, Reason: plan.loses},
 	})
 	if err != nil {
 		return rec, fmt.Errorf("force failover: %w", err)
 	}
-	n.log.Warn("an operator forced a copy to count", "volume", rec.Name, "volume_id", rec.ID, "epoch", uint64(claimed.Epoch), "lsn", uint64(last), "loses", plan.loses)
+	n.log.Warn("an operator forced a copy to count", "volume", rec.Name, "volume_id", rec.ID, "epoch", uint64(claimed.Epoch), "lsn", uint64(at.Last), "loses", plan.loses)
 	if err := n.noteClaim(s, rec, claimed); err != nil {
 		return claimed, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,6 +138,28 @@ func TestFailoverPlan(t *testing.T) {
 	} {
 		plan := failoverPlan{candidates: tt.all}
 		if err := plan.choose(tt.asked); (err != nil) != tt.fails || plan.choice != tt.choice || !tt.fails && plan.loses == "" {
+			t.Errorf("%s: %q (%s), %v; want %q", tt.name, plan.choice, plan.loses, err, tt.choice)
+		}
+	}
+}
+
+// A copy that an earlier forced failover gave up is the last resort, and the plan says what comes back.
+func TestFailoverPlanAfterForced(t *testing.T) {
+	rec := cluster.Record{Forced: []cluster.Forced{{Node: "b", Epoch: 7, LSN: 5, Epochs: volume.Lineage{{Epoch: 1, From: 1}}, By: "operator on b"}}}
+	onBranch, givenUp := at(7, 5), at(6, 90)
+	onBranch.State.Lineage = volume.Lineage{{Epoch: 1, From: 1}, {Epoch: 7, From: 6}}
+	givenUp.State.Lineage = volume.Lineage{{Epoch: 1, From: 1}, {Epoch: 6, From: 4}}
+	for _, tt := range []struct {
+		name     string
+		all      []candidate
+		choice   ballast.NodeID
+		comeBack bool
+	}{
+		{"a copy of what counts is there", []candidate{{node: "a", state: givenUp}, {node: "b", state: onBranch}}, "b", false},
+		{"only what was given up is there", []candidate{{node: "a", state: givenUp}}, "a", true},
+	} {
+		plan := failoverPlan{record: rec, candidates: tt.all}
+		if err := plan.choose(""); err != nil || plan.choice != tt.choice || strings.Contains(plan.loses, "come back") != tt.comeBack {
 			t.Errorf("%s: %q (%s), %v; want %q", tt.name, plan.choice, plan.loses, err, tt.choice)
 		}
 	}

@@ -131,7 +131,7 @@ func (n *node) copyHere(ctx context.Context, id ballast.VolumeID) copyState {
 	for _, c := range n.following.Copies() {
 		if c.Volume == id { // whoever streams to it has it open
 			return copyState{Here: true, Epoch: c.Epoch, State: replica.State{
-				Lineage: volume.Lineage{{Epoch: c.Epoch, From: 1}}, Last: c.Durable, Applied: c.Applied, Complete: c.Complete,
+				Lineage: c.Lineage, Last: c.Durable, Applied: c.Applied, Complete: c.Complete,
 			}}
 		}
 	}
@@ -147,7 +147,7 @@ func (n *node) copyOfEngine(ctx context.Context, a *attachment) copyState {
 		return copyState{Here: true, Err: err.Error()}
 	}
 	return copyState{Here: true, Epoch: st.Epoch, State: replica.State{
-		Lineage: volume.Lineage{{Epoch: st.Epoch, From: 1}}, Last: st.Durable, Applied: st.Applied, Complete: st.MissingChunks == 0,
+		Lineage: st.Lineage, Last: st.Durable, Applied: st.Applied, Complete: st.MissingChunks == 0,
 	}}
 }
 

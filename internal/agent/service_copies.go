@@ -32,7 +32,7 @@ func forcedMessages(rec cluster.Record) []*v1.Forced {
 	var messages []*v1.Forced
 	for _, f := range rec.Forced {
 		messages = append(messages, &v1.Forced{
-			At: timestamppb.New(f.At), From: joinNodes(f.Left), To: string(f.Node), Lsn: uint64(f.LSN), Epoch: uint64(f.Epoch),
+			At: timestamppb.New(f.At), From: joinNodes(f.Left), To: string(f.Node), Lsn: uint64(f.LSN), Epoch: uint64(f.Epoch), By: f.By, Reason: f.Reason,
 		})
 	}
 	return messages

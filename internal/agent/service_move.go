@@ -66,7 +66,7 @@ func failoverMessage(plan failoverPlan) *v1.FailoverResponse {
 	for _, c := range plan.candidates {
 		m.Candidates = append(m.Candidates, &v1.Candidate{
 			Node: string(c.node), Epoch: uint64(lastEpochOf(c.state)), Lsn: uint64(c.state.State.Last), InSync: c.inSync,
-			Error: errorText(c.usable()), WrittenAt: optionalTime(c.state.WrittenAt),
+			Error: errorText(c.usable()), WrittenAt: optionalTime(c.state.WrittenAt), SetAside: plan.setAside(c) != nil,
 		})
 	}
 	return m

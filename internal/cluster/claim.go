@@ -113,7 +113,12 @@ func beginEmpty(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (
 func forceCopy(r Record, node ballast.NodeID, req ClaimRequest) Record {
 	f := *req.Force
 	f.Node, f.Was, f.Epoch, f.Left = node, r.Epoch, max(r.Epoch, req.Floor)+1, withoutNode(r.InSync, node)
-	r.Forced = append(slices.Clone(r.Forced), f)
+	f.Epochs = f.Epochs[max(0, len(f.Epochs)-maxEpochs):]
+	r.Forced = slices.Clone(r.Forced)
+	if n := len(r.Forced); n > 0 {
+		r.Forced[n-1].Epochs = nil // those of the latest go back before it
+	}
+	r.Forced = append(r.Forced, f)
 	r.Forced = r.Forced[max(0, len(r.Forced)-maxForced):]
 	r.InSync = []ballast.NodeID{node}
 	return r

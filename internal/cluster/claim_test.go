@@ -9,6 +9,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 func nodes(names ...ballast.NodeID) []ballast.NodeID { return names }
@@ -100,11 +101,18 @@ func TestDecideClaim(t *testing.T) {
 // What was forced is written down, and the list of it is bounded.
 func TestForcedIsWrittenDown(t *testing.T) {
 	r := attached(nodes("n1", "n2"), nil)
+	var long volume.Lineage
+	for i := range maxEpochs + 1 {
+		long = append(long, volume.Reign{Epoch: ballast.Epoch(i + 1), From: ballast.LSN(i + 1)})
+	}
 	for range maxForced + 3 {
 		var err error
-		if r, err = DecideClaim(r, "n3", ClaimRequest{Force: &Forced{By: "root", LSN: 17}, Over: nodes("n1", "n2")}); err != nil {
+		if r, err = DecideClaim(r, "n3", ClaimRequest{Force: &Forced{By: "root", LSN: 17, Epochs: long}, Over: nodes("n1", "n2")}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if b := r.Branch(); b.Epoch != r.Epoch || b.LSN != 17 || len(b.Lineage) != maxEpochs || b.Lineage[0] == long[0] || r.Forced[maxForced-2].Epochs != nil {
+		t.Errorf("branch = %+v; want that of the latest, and no other epochs kept", b)
 	}
 	if len(r.Forced) != maxForced || r.check() != nil {
 		t.Errorf("%d were written down, %v; want the last %d", len(r.Forced), r.check(), maxForced)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // recordVersion is the oldest format that can make sense of what this release
@@ -56,6 +58,7 @@ type Forced struct {
 	Epoch  ballast.Epoch    `json:"epoch"`            // that began with it; of Claim
 	Left   []ballast.NodeID `json:"left,omitempty"`   // the in-sync copies that were set aside; of Claim
 	LSN    ballast.LSN      `json:"lsn"`              // where the copy stood
+	Epochs volume.Lineage   `json:"epochs,omitempty"` // of its records up to there; kept of the latest only
 	Source string           `json:"source,omitempty"` // what the copy is made of, when it is from the archive
 	Reason string           `json:"reason,omitempty"` // why, in the operator's words
 }
@@ -63,6 +66,7 @@ type Forced struct {
 const (
 	maxForced = 16 // so many are remembered
 	maxNodes  = 16 // in a list of a record
+	maxEpochs = 64 // of what was forced: as many as a copy keeps for others that were away
 )
 
 // Origin is the moment of another volume that a volume began as.
@@ -83,6 +87,15 @@ func (o *Origin) String() string {
 		return ""
 	}
 	return fmt.Sprintf("%s at %s", o.Name, o.Time.UTC().Format(time.RFC3339))
+}
+
+// Branch is the history that counts since the latest forced failover.
+func (r Record) Branch() replica.Branch {
+	if len(r.Forced) == 0 {
+		return replica.Branch{}
+	}
+	f := r.Forced[len(r.Forced)-1]
+	return replica.Branch{Epoch: f.Epoch, LSN: f.LSN, Lineage: f.Epochs}
 }
 
 // InTrash reports whether the volume was removed.
@@ -143,6 +156,11 @@ func (r Record) check() error {
 	}
 	if len(r.Copies) > maxNodes || len(r.InSync) > maxNodes || len(r.Added) > maxNodes || len(r.Forced) > maxForced {
 		return fmt.Errorf("it names more than %d copies, or more than %d that were forced", maxNodes, maxForced)
+	}
+	for _, f := range r.Forced {
+		if len(f.Epochs) > maxEpochs {
+			return fmt.Errorf("a copy that was forced has %d epochs, more than %d", len(f.Epochs), maxEpochs)
+		}
 	}
 	return r.Spec.Check()
 }

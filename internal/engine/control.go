@@ -23,6 +23,7 @@ type Status struct {
 	PID          int              `json:"pid"`
 	Volume       ballast.VolumeID `json:"volume"`
 	Epoch        ballast.Epoch    `json:"epoch"`
+	Lineage      volume.Lineage   `json:"lineage,omitempty"` // of its records
 	Size         int64            `json:"size"`
 	DeviceFile   string           `json:"device_file"`
 	DeviceNumber uint64           `json:"device_number"` // st_dev of the device file
@@ -177,7 +178,7 @@ func (e *engine) stop(ctx context.Context) error {
 func (e *engine) status() Status {
 	s := e.volume.Stats()
 	st := Status{
-		PID: os.Getpid(), Volume: e.volume.ID(), Epoch: s.Epoch, Size: s.Size,
+		PID: os.Getpid(), Volume: e.volume.ID(), Epoch: s.Epoch, Lineage: e.volume.Lineage(), Size: s.Size,
 		DeviceFile: DeviceFile(e.cfg.Dir), DeviceNumber: e.fuse, InUse: e.server.InUse(),
 		Last: s.Last, Durable: s.Durable, Committed: s.Committed, Applied: s.Applied, Lineage: e.volume.Lineage(),
 		LogBytes: s.LogBytes, LogCapacity: s.LogCapacity, ImageBytes: s.ImageBytes,

@@ -25,4 +25,5 @@ const (
 	fillInSync           bug = "fill-in-sync"            // a copy that lost its disk is filled while it is in sync
 	commitWhenFenced     bug = "commit-when-fenced"      // a writer goes on when another one has claimed
 	chooseLongest        bug = "choose-longest"          // a forced failover takes the longest log, of whatever epoch
+	chooseSetAside       bug = "choose-set-aside"        // a forced failover goes back to what an earlier one set aside
 )

@@ -95,8 +95,43 @@ func TestChoose(t *testing.T) {
 		{"as new", []Candidate{at(9, true, first), at(9, true, first)}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := Choose(tt.candidates); got != tt.want {
+			if got := Choose(tt.candidates, Branch{}); got != tt.want {
 				t.Errorf("Choose = %d; want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// R9: records 1 to 10 are of epoch 1; n1 went on under 2 with 11 to 30, and was given up for a copy
+// that stood at 15 of that, which goes on under 4.
+func TestChooseAfterForcedFailover(t *testing.T) {
+	at := func(last ballast.LSN, lineage ...volume.Reign) Candidate {
+		return Candidate{State: State{Lineage: lineage, Last: last, Complete: true}}
+	}
+	first, second, third := volume.Reign{Epoch: 1, From: 1}, volume.Reign{Epoch: 2, From: 11}, volume.Reign{Epoch: 3, From: 21}
+	forced := volume.Reign{Epoch: 4, From: 16}
+	branch := Branch{Epoch: 4, LSN: 15, Lineage: volume.Lineage{first, second}}
+	givenUp := at(30, first, second, third)
+	for _, tt := range []struct {
+		name       string
+		candidates []Candidate
+		want       int
+		aside      bool
+	}{
+		{"what was given up is longer, and of a later epoch", []Candidate{givenUp, at(15, first, second, forced)}, 1, false},
+		{"the copy that was forced was not opened yet", []Candidate{givenUp, at(15, first, second)}, 1, false},
+		{"a record since", []Candidate{givenUp, at(16, first, second, forced)}, 1, false},
+		{"a later epoch since", []Candidate{at(16, first, second, forced), at(17, first, second, forced, volume.Reign{Epoch: 5, From: 17})}, 1, false},
+		{"what was given up has more of what counts", []Candidate{at(12, first, second), givenUp}, 1, true},
+		{"even of what was cut under the branch's epoch", []Candidate{at(12, first, second, forced), givenUp}, 1, true},
+		{"nothing else is there", []Candidate{givenUp}, 0, true},
+		{"another tail of the time before", []Candidate{at(40, first), at(11, first, second)}, 1, false},
+		{"nothing in common that is known", []Candidate{at(90, volume.Reign{Epoch: 3, From: 40}), at(1, first)}, 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := Choose(tt.candidates, branch)
+			if got != tt.want || branch.SetAside(tt.candidates[got].State) != tt.aside {
+				t.Errorf("Choose = %d, set aside: %t; want %d, %t", got, branch.SetAside(tt.candidates[got].State), tt.want, tt.aside)
 			}
 		})
 	}

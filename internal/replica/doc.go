@@ -19,6 +19,8 @@
 //	R6  A copy is one point of the history at every moment (G4).
 //	R7  The last in-sync copy is never removed, and none below min_copies.
 //	R8  Two copies with the same (epoch, LSN) have the same record there.
+//	R9  A forced failover goes on from the copy that has the most of the history that
+//	    counts; what an earlier one set aside is nothing in a copy's favour.
 //
 // docs/decisions/0007-replication.md says why.
 package replica

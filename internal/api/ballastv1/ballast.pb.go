@@ -382,6 +382,8 @@ type Forced struct {
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // the node that went on
 	Lsn           uint64                 `protobuf:"varint,4,opt,name=lsn,proto3" json:"lsn,omitempty"`  // where it went on
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`         // who said so
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"` // what it lost, in the words of its plan
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -449,6 +451,20 @@ func (x *Forced) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Forced) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Forced) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // ArchiveState is how far a volume's history is in the archive.
@@ -2911,6 +2927,7 @@ type Candidate struct {
 	InSync        bool                   `protobuf:"varint,4,opt,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
 	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                          // why it cannot be used
 	WrittenAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"` // of its last record, where known
+	SetAside      bool                   `protobuf:"varint,7,opt,name=set_aside,json=setAside,proto3" json:"set_aside,omitempty"`   // it has records that an earlier forced failover gave up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2985,6 +3002,13 @@ func (x *Candidate) GetWrittenAt() *timestamppb.Timestamp {
 		return x.WrittenAt
 	}
 	return nil
+}
+
+func (x *Candidate) GetSetAside() bool {
+	if x != nil {
+		return x.SetAside
+	}
+	return false
 }
 
 // Progress is how far long work has come. Unknown totals are 0.
@@ -5021,13 +5045,15 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\tlag_bytes\x18\x05 \x01(\x04R\blagBytes\x120\n" +
 	"\bprogress\x18\x06 \x01(\v2\x14.ballast.v1.ProgressR\bprogress\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
-	"\x05error\x18\b \x01(\tR\x05error\"\x80\x01\n" +
+	"\x05error\x18\b \x01(\tR\x05error\"\xa8\x01\n" +
 	"\x06Forced\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x10\n" +
 	"\x03lsn\x18\x04 \x01(\x04R\x03lsn\x12\x14\n" +
-	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"\xf5\x02\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xf5\x02\n" +
 	"\fArchiveState\x12A\n" +
 	"\x0earchived_until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rarchivedUntil\x12!\n" +
 	"\fqueued_bytes\x18\x02 \x01(\x04R\vqueuedBytes\x12=\n" +
@@ -5210,7 +5236,7 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"candidates\x12\x16\n" +
 	"\x06choice\x18\x02 \x01(\tR\x06choice\x12\x14\n" +
 	"\x05loses\x18\x03 \x01(\tR\x05loses\x12*\n" +
-	"\x06volume\x18\x04 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\"\xb1\x01\n" +
+	"\x06volume\x18\x04 \x01(\v2\x12.ballast.v1.VolumeR\x06volume\"\xce\x01\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
@@ -5218,7 +5244,8 @@ const file_ballast_v1_ballast_proto_rawDesc = "" +
 	"\ain_sync\x18\x04 \x01(\bR\x06inSync\x12\x14\n" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x129\n" +
 	"\n" +
-	"written_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\twrittenAt\"r\n" +
+	"written_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\twrittenAt\x12\x1b\n" +
+	"\tset_aside\x18\a \x01(\bR\bsetAside\"r\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x1d\n" +
 	"\n" +

@@ -69,8 +69,9 @@ func (c Config) withDefaults() Config {
 // runs.
 type CopyStatus struct {
 	Volume    ballast.VolumeID `json:"volume"`
-	Leader    ballast.NodeID   `json:"leader,omitempty"` // that streams to it now
-	Epoch     ballast.Epoch    `json:"epoch"`
+	Leader    ballast.NodeID   `json:"leader,omitempty"`  // that streams to it now
+	Epoch     ballast.Epoch    `json:"epoch"`             // the highest that it has heard of
+	Lineage   volume.Lineage   `json:"lineage,omitempty"` // of its records
 	Last      ballast.LSN      `json:"last"`
 	Durable   ballast.LSN      `json:"durable"`
 	Committed ballast.LSN      `json:"committed"`

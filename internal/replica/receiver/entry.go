@@ -251,7 +251,7 @@ func (e *entry) report() (CopyStatus, bool) {
 	defer e.r.mu.Unlock()
 	s := e.state
 	status := CopyStatus{
-		Volume: e.id, Leader: e.leader, Epoch: max(s.Epoch, e.fence), Last: s.Last, Durable: s.Durable,
+		Volume: e.id, Leader: e.leader, Epoch: max(s.Epoch, e.fence), Lineage: s.Lineage, Last: s.Last, Durable: s.Durable,
 		Committed: s.Committed, Applied: s.Applied, Complete: s.Complete, Since: e.since,
 	}
 	if all := s.Missing + s.Staged; all > 0 {

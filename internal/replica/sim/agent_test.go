@@ -370,7 +370,7 @@ func (n *node) claim(rec record, hollow bool) {
 		}
 	}
 	if n.w.mayForce(n, rec, c) {
-		c.Hollow, c.Force = false, &cluster.Forced{}
+		c.Hollow, c.Force = false, &cluster.Forced{LSN: max(n.disk.synced, n.disk.base), Epochs: n.disk.lineage}
 	}
 	if _, err := cluster.DecideClaim(rec, n.name, c); err != nil {
 		n.w.count.Refused++

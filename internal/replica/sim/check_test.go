@@ -140,11 +140,8 @@ func (c *checker) acknowledgedIn(n *node) recordID {
 }
 
 // chosen: none of the copies that the operator could go on from has more of what was
-// acknowledged. Once one was forced that holds no more: a later epoch may be of what was set aside.
+// acknowledged in the history that counts (R9).
 func (c *checker) chosen(n *node, among []replica.Candidate) {
-	if c.operator {
-		return
-	}
 	h := c.w.history
 	has := h[c.acknowledgedIn(n)].lsn
 	for _, o := range among {

@@ -118,7 +118,7 @@ func (w *world) blackout() {
 	}
 	w.move()
 	candidates := w.candidates()
-	if best := replica.Choose(candidates); best >= 0 {
+	if best := replica.Choose(candidates, w.etcd.record.Branch()); best >= 0 {
 		w.desired = slices.Index(nodeNames[:], candidates[best].Node)
 	}
 }
@@ -299,7 +299,7 @@ func (w *world) mayForce(n *node, r record, c cluster.ClaimRequest) bool {
 		}
 	}
 	candidates := w.candidates()
-	best := replica.Choose(candidates)
+	best := replica.Choose(candidates, r.Branch())
 	if best < 0 || candidates[best].Node != n.name {
 		return false
 	}
