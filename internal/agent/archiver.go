@@ -30,6 +30,21 @@ func (n *node) forArchiver() archiver.Node {
 	}
 }
 
+// noArchive is the id of no archive.
+const noArchive = "none"
+
+// archiveID says which archive the node has; empty: it is not known yet.
+func (n *node) archiveID() string {
+	if !n.cfg.archives() {
+		return noArchive
+	}
+	o, err := n.vault.Get()
+	if err != nil {
+		return ""
+	}
+	return o.Repo.ID()
+}
+
 func (n *node) opener() archiver.Opener {
 	return archiver.Opener{Location: n.cfg.location(), Node: n.cfg.Node, Version: n.cfg.Version, Disk: n.disk, Log: n.log}
 }

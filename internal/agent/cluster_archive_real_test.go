@@ -58,17 +58,17 @@ func (d *diary) write(t *testing.T, dir, by string) {
 
 // at returns what the volume must hold that was restored to a point: several where the point is of
 // the time in which an entry was being made.
-func (d diary) at(point time.Time) (any []string) {
+func (d diary) at(point time.Time) (contents []string) {
 	for i, e := range d {
 		begun := i == 0 || !point.Before(d[i-1].until)
 		if begun && (e.until.IsZero() || !point.After(e.until)) {
-			any = append(any, e.content)
+			contents = append(contents, e.content)
 		}
 		if begun && point.Before(e.synced) && i > 0 {
-			any = append(any, d[i-1].content)
+			contents = append(contents, d[i-1].content)
 		}
 	}
-	return any
+	return contents
 }
 
 // archivedUntil waits until what was synced at a moment is in the archive.

@@ -18,6 +18,7 @@ const (
 	condTooFewCopies = "too-few-copies"
 	condTooFewNodes  = "too-few-nodes"
 	condNotJoined    = "not-joined"
+	condArchives     = "archives-differ"
 )
 
 // noteCluster says what an operator should know of the cluster, from memory.
@@ -27,11 +28,12 @@ func (n *node) noteCluster() {
 	}
 	nodes := n.records.Nodes()
 	if n.noteRemoved(nodes) {
-		n.health.clear("", condNodeAway, condQuorumAtRisk) // of a cluster that this node is not in
+		n.health.clear("", condNodeAway, condQuorumAtRisk, condArchives) // of a cluster that this node is not in
 		return
 	}
 	n.noteAway(nodes)
 	n.noteQuorum(nodes)
+	n.noteArchives(nodes)
 	for _, rec := range n.records.List() {
 		n.noteCopies(rec, len(nodes))
 		if rec.Primary != "" && rec.Primary != n.cfg.Node { // who writes it now says how it is archived
@@ -119,6 +121,44 @@ func (n *node) noteQuorum(nodes []cluster.Node) {
 	default:
 		n.health.clear("", condQuorumAtRisk)
 	}
+}
+
+// noteArchives says that this node has not the archive that another one has: the history of a volume
+// that goes from the one to the other does not go with it.
+func (n *node) noteArchives(nodes []cluster.Node) {
+	own, without, other := n.archiveID(), []string(nil), []string(nil)
+	for _, k := range nodes {
+		theirs := own
+		if k.Name != n.cfg.Node {
+			theirs = n.records.Session(k.Name).Archive
+		}
+		switch {
+		case theirs == noArchive:
+			without = append(without, string(k.Name))
+		case theirs != "" && theirs != own:
+			other = append(other, string(k.Name))
+		}
+	}
+	title := archivesTitle(string(n.cfg.Node), own, without, other, len(nodes))
+	if own == "" || title == "" {
+		n.health.clear("", condArchives)
+		return
+	}
+	n.health.raise("", condArchives, title, "give every node of the cluster the same --archive and its password, and start their agents again; attached volumes work on")
+}
+
+// archivesTitle says what follows from nodes that have no archive, and those that have another one
+// than node; empty: nothing.
+func archivesTitle(node, own string, without, other []string, nodes int) string {
+	switch {
+	case own == noArchive && len(other) > 0:
+		return fmt.Sprintf("This node archives nothing, and %s do: what is written to a volume here is in no archive.", strings.Join(other, ", "))
+	case own != noArchive && len(other) > 0:
+		return fmt.Sprintf("Not all nodes have the same archive: %s have another one than %s. The history of a volume begins anew when it goes from the one to the other; what is in the first can be restored on nodes that have it.", strings.Join(other, ", "), node)
+	case own != noArchive && len(without) > 0 && len(without) < nodes:
+		return fmt.Sprintf("Nodes that archive nothing: %s. What is written to a volume there is in no archive.", strings.Join(without, ", "))
+	}
+	return ""
 }
 
 // noteCopies says that a volume has fewer in-sync copies than it shall have.

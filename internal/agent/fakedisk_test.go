@@ -106,6 +106,13 @@ func (d *fakeDisk) status() engine.Status {
 	return st
 }
 
+// lack says how many chunks are not here yet.
+func (d *fakeDisk) lack(chunks int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.missing, d.archived = chunks, 0
+}
+
 // lose makes the disk that of a copy that lacks the records behind lsn.
 func (d *fakeDisk) lose(lsn ballast.LSN) {
 	d.mu.Lock()

@@ -79,7 +79,7 @@ func (n *node) keepSessionAmong(ctx context.Context, feed *cluster.Feed) error {
 	last, until, _ := n.session.keeper.Read()
 	go func() { // ends with ctx, and is waited for
 		done <- n.records.KeepSession(ctx, cluster.SessionConfig{
-			Lease: n.lease(), Boot: lease.Now, Disk: n.diskOfVolumes, Last: last, Until: until,
+			Lease: n.lease(), Boot: lease.Now, Disk: n.diskOfVolumes, Archive: n.archiveID, Last: last, Until: until,
 			OnRenewed: func(number uint64, until time.Duration) { n.session.renewed(number, until, n.lease()) },
 		})
 	}()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ballast-io/ballast/internal/archive/tail"
 )
 
 // What ends a history, or interrupts it.
@@ -22,14 +24,46 @@ func (w *Shipping) skip(ctx context.Context) error {
 	if status.Recycled <= known {
 		return fmt.Errorf("%w for the records behind LSN %d: they are neither there nor gone", errEngineAsked, known)
 	}
-	w.noteGap("the archive was away for longer than the log could wait")
+	why := "the archive was away for longer than the log could wait"
+	if status.Archived == 0 || status.Archived == known { // the archive was not asked to wait for
+		if status.MissingChunks > 0 {
+			why = "it goes on from the copy on another node, which had more than was archived"
+		}
+	}
+	if err := w.findUntil(ctx); err != nil {
+		return err
+	}
+	w.noteGap(why)
+	return nil
+}
+
+// findUntil looks up the newest point that the archive has, where it is not remembered: another
+// node shipped it.
+func (w *Shipping) findUntil(ctx context.Context) error {
+	w.mu.Lock()
+	known := !w.state.Until.IsZero() || w.state.HasBase || w.state.TailObjects > 0
+	w.mu.Unlock()
+	if known || w.tail.State().Epoch == 0 {
+		return nil
+	}
+	line, err := tail.NewReader(w.tail.Store, w.tail.Sealer).Load(ctx, w.volume.ID, 0)
+	if err != nil {
+		return fmt.Errorf("find the newest point in the archive: %w", err)
+	}
+	points := line.Points()
+	if len(points) == 0 {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state.Until = points[len(points)-1].Time
 	return nil
 }
 
 // noteGap says that until the next base snapshot nothing newer can be restored.
 func (w *Shipping) noteGap(why string) {
 	w.mu.Lock()
-	from, had := w.state.Until, w.state.HasBase || w.state.TailObjects > 0
+	from, had := w.state.Until, w.state.HasBase || w.state.TailObjects > 0 || !w.state.Until.IsZero()
 	if had {
 		w.state, w.dirty = w.state.withGap(from), true
 	}

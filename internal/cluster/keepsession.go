@@ -12,9 +12,10 @@ import (
 
 // SessionConfig says how a node keeps its session. Times are of CLOCK_BOOTTIME.
 type SessionConfig struct {
-	Lease time.Duration             // how long it stands without being renewed; 0: [DefaultLease]
-	Boot  func() time.Duration      // tells the time
-	Disk  func() (size, free int64) // of what the node keeps volumes on, in bytes; nil: not known
+	Lease   time.Duration             // how long it stands without being renewed; 0: [DefaultLease]
+	Boot    func() time.Duration      // tells the time
+	Disk    func() (size, free int64) // of what the node keeps volumes on, in bytes; nil: not known
+	Archive func() string             // which archive the node has; empty, or nil: not known; up to 128 bytes
 
 	// The session that the node had when its agent ended last, and until when. It goes on
 	// when that is in time. 0: none is known.
@@ -91,6 +92,9 @@ func (k *sessionKeeper) renew(ctx context.Context) (bool, error) {
 	asked := k.cfg.Boot()
 	next := k.pulse.write(asked)
 	next.Size, next.Free = k.disk()
+	if k.cfg.Archive != nil {
+		next.Archive = k.cfg.Archive()
+	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return false, err

@@ -27,6 +27,8 @@ type storedSession struct {
 	Lease  int64  `json:"lease_ms"`       // how long it stands without being renewed
 	Free   int64  `json:"free"`           // bytes that the node has room for
 	Size   int64  `json:"size,omitempty"` // bytes of the disk that it keeps volumes on; 0: not said
+
+	Archive string `json:"archive,omitempty"` // which archive the node has, by its id; empty: not said
 }
 
 func decodeSession(data []byte) (storedSession, error) {
@@ -45,13 +47,14 @@ func decodeSession(data []byte) (storedSession, error) {
 
 // Session is what this node has seen of a node's session.
 type Session struct {
-	Node   ballast.NodeID
-	Number uint64        // 0: it has none
-	Lease  time.Duration // how long it stands without being renewed
-	Free   int64         // bytes that the node has room for
-	Size   int64         // bytes of the disk that it keeps volumes on; 0: not known
-	Quiet  time.Duration // since this node saw it change, or saw that there is none
-	Over   bool          // it has been quiet for a lease: what the node holds may be claimed
+	Node    ballast.NodeID
+	Number  uint64        // 0: it has none
+	Lease   time.Duration // how long it stands without being renewed
+	Free    int64         // bytes that the node has room for
+	Size    int64         // bytes of the disk that it keeps volumes on; 0: not known
+	Archive string        // which archive it has, as [SessionConfig] said; empty: not known
+	Quiet   time.Duration // since this node saw it change, or saw that there is none
+	Over    bool          // it has been quiet for a lease: what the node holds may be claimed
 }
 
 // Left returns how long it will be until the session is over unless it is renewed.
@@ -143,7 +146,7 @@ func (v *sessions) judge(node ballast.NodeID, now time.Time) (Session, int64) {
 }
 
 func (v *sessions) judgeLocked(node ballast.NodeID, s sighting, now time.Time) Session {
-	out := Session{Node: node, Number: s.saw.Number, Lease: s.lease, Free: s.saw.Free, Size: s.saw.Size, Quiet: now.Sub(s.at)}
+	out := Session{Node: node, Number: s.saw.Number, Lease: s.lease, Free: s.saw.Free, Size: s.saw.Size, Archive: s.saw.Archive, Quiet: now.Sub(s.at)}
 	if s.lease == 0 {
 		out.Lease = v.own
 	}
