@@ -23,17 +23,16 @@ type Status struct {
 	PID          int              `json:"pid"`
 	Volume       ballast.VolumeID `json:"volume"`
 	Epoch        ballast.Epoch    `json:"epoch"`
-	Lineage      volume.Lineage   `json:"lineage,omitempty"` // of its records
+	Lineage      volume.Lineage   `json:"lineage,omitempty"` // of its records; nil: the engine is too old to say
 	Size         int64            `json:"size"`
 	DeviceFile   string           `json:"device_file"`
 	DeviceNumber uint64           `json:"device_number"` // st_dev of the device file
 	InUse        bool             `json:"in_use"`        // something, such as a loop device, has it open
 
-	Last      ballast.LSN    `json:"last"`
-	Durable   ballast.LSN    `json:"durable"`
-	Committed ballast.LSN    `json:"committed"`
-	Applied   ballast.LSN    `json:"applied"`
-	Lineage   volume.Lineage `json:"lineage,omitempty"` // under which epochs the log was written; nil: the engine is too old to say
+	Last      ballast.LSN `json:"last"`
+	Durable   ballast.LSN `json:"durable"`
+	Committed ballast.LSN `json:"committed"`
+	Applied   ballast.LSN `json:"applied"`
 
 	LogBytes    int64 `json:"log_bytes"`
 	LogCapacity int64 `json:"log_capacity"`
@@ -180,7 +179,7 @@ func (e *engine) status() Status {
 	st := Status{
 		PID: os.Getpid(), Volume: e.volume.ID(), Epoch: s.Epoch, Lineage: e.volume.Lineage(), Size: s.Size,
 		DeviceFile: DeviceFile(e.cfg.Dir), DeviceNumber: e.fuse, InUse: e.server.InUse(),
-		Last: s.Last, Durable: s.Durable, Committed: s.Committed, Applied: s.Applied, Lineage: e.volume.Lineage(),
+		Last: s.Last, Durable: s.Durable, Committed: s.Committed, Applied: s.Applied,
 		LogBytes: s.LogBytes, LogCapacity: s.LogCapacity, ImageBytes: s.ImageBytes,
 		Reads: s.Reads, Writes: s.Writes, Flushes: s.Flushes, Discards: s.Discards,
 		ReadBytes: s.ReadBytes, WrittenBytes: s.Written, FullSince: s.FullSince,
