@@ -19,12 +19,14 @@ import (
 	"github.com/ballast-io/ballast/internal/archiver"
 )
 
-// archivedUntil waits until everything that is synced on a volume is archived.
+// archivedUntil waits until everything that was synced on a mounted volume before at is
+// archived: a flush behind at is.
 func (a *realAgent) archivedUntil(name string, at time.Time) {
 	a.t.Helper()
+	writeSynced(a.t, filepath.Join(a.inspect(name).GetMountpoint(), "behind"), at.String())
 	eventually(a.t, "archiving of "+name, func() bool {
 		until := a.inspect(name).GetArchive().GetArchivedUntil()
-		return until != nil && !until.AsTime().Before(at.Truncate(time.Second))
+		return until != nil && until.AsTime().After(at)
 	})
 }
 
@@ -75,7 +77,8 @@ func TestRealArchive(t *testing.T) {
 	writeSynced(t, filepath.Join(mountpoint, "key"), string(second))
 	a.archivedUntil("db", time.Now())
 
-	out := a.restoreAt(&v1.RestoreAtRequest{Name: "db", At: timestamppb.New(then), As: "db-then"})
+	endOfSecond := then.Truncate(time.Second).Add(time.Second - 1) // its point is the last flush of it
+	out := a.restoreAt(&v1.RestoreAtRequest{Name: "db", At: timestamppb.New(endOfSecond), As: "db-then"})
 	if v := out.GetVolume(); v.GetOrigin() == "" || v.GetSizeBytes() != 128<<20 {
 		t.Errorf("restored %v; want it to say what it comes from", v)
 	}

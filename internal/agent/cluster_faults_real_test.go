@@ -155,7 +155,7 @@ func TestFillingGoesOn(t *testing.T) {
 	if !slices.Contains(n2.inSync("db"), "n1") {
 		t.Errorf("in sync: %v; want n1 all the time", n2.inSync("db"))
 	}
-	eventuallyWithin(t, time.Minute, "it having everything", func() bool { return slices.Contains(n2.inSync("db"), "n2") })
+	eventuallyWithin(t, 2*time.Minute, "it having everything", func() bool { return slices.Contains(n2.inSync("db"), "n2") })
 	n2.detach("db", "cli")
 	n1.crash() // the copy on n2 is as good without the one that it was made of
 	mustHaveAll(t, n2.attach("db", "cli"))
@@ -225,7 +225,7 @@ func TestForcedFailover(t *testing.T) {
 	writeSynced(t, filepath.Join(at, "after"), "by n2")
 
 	n1.start()
-	eventuallyWithin(t, time.Minute, "the lost copy following", func() bool { return slices.Contains(n2.inSync("db"), "n1") })
+	eventuallyWithin(t, 2*time.Minute, "the lost copy following", func() bool { return slices.Contains(n2.inSync("db"), "n1") })
 	n2.detach("db", "cli")
 	at = n1.attach("db", "cli")
 	mustHaveAll(t, at)
@@ -267,13 +267,13 @@ func TestPurgeEverywhere(t *testing.T) {
 	if _, err := n1.volumes.Remove(t.Context(), connect.NewRequest(&v1.RemoveRequest{Name: "db"})); err != nil {
 		t.Fatal(err)
 	}
-	eventuallyWithin(t, time.Minute, "the files on n1 going", func() bool { _, err := os.Stat(n1.folder(id)); return errors.Is(err, os.ErrNotExist) })
+	eventuallyWithin(t, 2*time.Minute, "the files on n1 going", func() bool { _, err := os.Stat(n1.folder(id)); return errors.Is(err, os.ErrNotExist) })
 	if _, err := os.Stat(other.folder(id)); err != nil {
 		t.Fatalf("the files on a node that is away: %v", err)
 	}
 	other.start()
-	eventuallyWithin(t, time.Minute, "the files on the other node going", func() bool { _, err := os.Stat(other.folder(id)); return errors.Is(err, os.ErrNotExist) })
-	eventuallyWithin(t, time.Minute, "the record going", func() bool {
+	eventuallyWithin(t, 2*time.Minute, "the files on the other node going", func() bool { _, err := os.Stat(other.folder(id)); return errors.Is(err, os.ErrNotExist) })
+	eventuallyWithin(t, 2*time.Minute, "the record going", func() bool {
 		list, err := n1.volumes.List(t.Context(), connect.NewRequest(&v1.ListRequest{Trash: true}))
 		return err == nil && len(list.Msg.GetVolumes()) == 0
 	})
@@ -317,9 +317,9 @@ func TestQuorumLost(t *testing.T) {
 
 	nodes["n2"].begin()
 	nodes["n3"].begin()
-	eventuallyWithin(t, time.Minute, "the end of the warning", func() bool { return !slices.Contains(n1.conditions(), condRecords) })
+	eventuallyWithin(t, 2*time.Minute, "the end of the warning", func() bool { return !slices.Contains(n1.conditions(), condRecords) })
 	writeSynced(t, filepath.Join(single, "later"), "works on")
-	eventuallyWithin(t, time.Minute, "it being attached again", func() bool {
+	eventuallyWithin(t, 2*time.Minute, "it being attached again", func() bool {
 		_, err := n1.volumes.Attach(t.Context(), connect.NewRequest(&v1.AttachRequest{Name: "db", Holder: "cli"}))
 		return err == nil
 	})

@@ -150,7 +150,7 @@ func (a *clusterAgent) nodes() string {
 
 func (a *clusterAgent) awaitNodes(want string) {
 	a.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for got := ""; got != want; got = a.nodes() {
 		if !strings.Contains(want, ":member") && withoutMembers(got) == want && strings.Count(got, ":member") == 1 {
 			return

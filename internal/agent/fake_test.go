@@ -358,7 +358,7 @@ func newTestNode(t *testing.T, m *machine, cfg Config) *node {
 // eventually waits for something that happens by itself.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute) // on a machine that does much else
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen", what)

@@ -55,6 +55,7 @@ func (r *Records) run(ctx context.Context) error {
 func (r *Records) runMember(ctx context.Context, e *etcd) (err error) {
 	p := r.currentPeering()
 	if e == nil {
+		p = r.takePeering()
 		if e, err = r.startMember(ctx, p); err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (e *etcd) watchDeath(ctx context.Context) error {
 // runClient asks the members, until this node is to be one: what it returns then has
 // been started.
 func (r *Records) runClient(ctx context.Context) (begun *etcd, err error) {
-	p := r.currentPeering()
+	p := r.takePeering()
 	info := p.tls()
 	config, err := info.ClientConfig()
 	if err != nil {

@@ -55,10 +55,27 @@ func (r *Records) SetPeering(p Peering) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peering = &p
+	if r.cfg.External == nil {
+		// Whatever is asked from here on must not go to an etcd that is about to end.
+		r.moving = true
+		r.setKeysLocked(nil, nil)
+	}
 	select {
 	case r.switched <- struct{}{}:
 	default: // it will be seen with the one before
 	}
+}
+
+// takePeering is currentPeering for who begins to go by it: what was announced has happened.
+func (r *Records) takePeering() *Peering {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moving = false
+	select {
+	case <-r.switched:
+	default: // nothing was
+	}
+	return r.peering
 }
 
 func (r *Records) currentPeering() *Peering {

@@ -45,6 +45,7 @@ type Records struct {
 	ready   chan struct{}
 	err     error          // why the records are away
 	peering *Peering       // what it points to is never changed
+	moving  bool           // it was changed, and Run does not go by it yet
 	serving *memberHandler // nil: no others are served
 	force   bool           // the next start goes on alone
 	leads   bool           // this node's member leads etcd
@@ -136,6 +137,13 @@ func (r *Records) notReady() error {
 func (r *Records) setKeys(keys keyspace, why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.moving {
+		keys = nil // of one that is about to end
+	}
+	r.setKeysLocked(keys, why)
+}
+
+func (r *Records) setKeysLocked(keys keyspace, why error) {
 	if keys != nil && r.keys == nil {
 		close(r.ready)
 	}

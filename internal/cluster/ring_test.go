@@ -52,6 +52,29 @@ func TestRingGrowsAndShrinks(t *testing.T) {
 	}
 }
 
+// What is asked right after a change of address goes to the etcd that has it.
+func TestChangeOfAddress(t *testing.T) {
+	r := newRing(t, "n1")
+	n1 := r.nodes["n1"].start()
+	for _, name := range []string{"db", "web"} {
+		before, err := n1.keyspace(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n1.SetPeering(*n1.peering())
+		after, err := n1.keyspace(t.Context())
+		for errors.Is(err, ballast.ErrNotReady) { // on a slow machine
+			after, err = n1.keyspace(t.Context())
+		}
+		if err != nil || before == after {
+			t.Errorf("asked %v, %v after the change; want another one than before", after, err)
+		}
+		if _, err := n1.Create(t.Context(), name, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // All nodes end and start again at once; and then one that was removed meanwhile.
 func TestRingRestarts(t *testing.T) {
 	r := newRing(t, "n1", "n2", "n3")

@@ -125,10 +125,8 @@ func (w *world) goBack(t *testing.T) {
 
 // TestModel lets random writers, in any order of attaches, takeovers, restores in place, crashes
 // and errors, ship to one volume. After each turn the line is what the last one holds (T1–T4).
-const modelSeeds = 25
-
 func TestModel(t *testing.T) {
-	for seed := range uint64(modelSeeds) {
+	for seed := range uint64(max(4, 25/share)) {
 		w := newWorld(seed, testVolume, newSealer(1))
 		w.faulty = true
 		for turn := range 60 {
@@ -299,7 +297,7 @@ var mutations = []mutation{
 // exactly what was, and if that is less than there was, it is said (T1, T2). An archive
 // that was not changed has nothing wrong.
 func TestMutations(t *testing.T) {
-	clean, perClean, several := 1000, 10, 2
+	clean, perClean, several := 1000/share, 10, 2
 	if testing.Short() {
 		clean = 60
 	}

@@ -145,7 +145,7 @@ func crashAt(t *testing.T, f fault, call int, state func(before, now *State) *St
 
 // An error of any single request is no more than an error: repeating goes on.
 func TestErrorsPass(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(200 / share) {
 		c, mk := newCopy(seed, newMemory()), &maker{}
 		faults := rand.New(rand.NewPCG(seed, 8))
 		c.store.fault = func(int) fault { return fault(max(0, faults.IntN(9)-5)) % forgotten }
