@@ -9,6 +9,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/device"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 // errTakenBack says that everybody who waited for an attach has gone.
@@ -215,7 +216,19 @@ func (n *node) raise(ctx context.Context, s *slot) (_ *attachment, err error) {
 		return nil, err
 	}
 	a.told.members = m
+	n.confirmRising(s, a, m)
 	return a, nil
+}
+
+// confirmRising confirms an engine whose volume is not attached yet, when another session begins before it is:
+// mounting reads from the device, and waits for that. It has its own idea of what was told: the attachment
+// changes while it is mounted.
+func (n *node) confirmRising(s *slot, a *attachment, m replica.Members) {
+	rising := &attachment{record: a.record, engine: a.engine, mountpoint: a.mountpoint, deviceFile: a.deviceFile}
+	rising.confirm(m.Session)
+	rising.told.members = m
+	s.setRising(rising)
+	n.do(func(ctx context.Context) { n.confirmPatiently(ctx, s) })
 }
 
 // clearWay takes away what is in the way of a new engine: one that nobody knows

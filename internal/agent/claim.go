@@ -58,8 +58,9 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 		return rec, w, 0, err
 	}
 	w = n.wayOf(s, rec)
+	var quiet silence
 	for again := true; ; {
-		if session, err = n.awaitSession(wait); err != nil {
+		if session, err = n.awaitSession(wait, s); err != nil {
 			return rec, w, 0, err
 		}
 		if w == wayOwn {
@@ -84,16 +85,28 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 			continue
 		case errors.Is(err, ballast.ErrNoCopy) && again: // what this node knew of the record was old
 			again = false
-		case n.mayPass(err) && pauseIn(wait, claimPause):
+		case n.mayPass(err) && !quiet.lasts(s.mayWait()) && pauseIn(wait, claimPause):
 		default:
 			return rec, w, 0, n.explainNoCopy(rec, err)
 		}
-		if read, err := n.records.Read(ctx, s.id); err == nil {
+		read, readErr := n.records.Read(ctx, s.id)
+		switch {
+		case readErr == nil:
 			rec, w = read, n.wayOf(s, read)
-		} else if !n.mayPass(err) || !pauseIn(wait, claimPause) {
-			return rec, w, 0, err
+			quiet.heard()
+		case !n.mayPass(readErr) || quiet.lasts(s.mayWait()) || !pauseIn(wait, claimPause):
+			return rec, w, 0, firstUnknown(err, readErr)
 		}
 	}
+}
+
+// firstUnknown returns the error that says the most: that nobody knows whether something was
+// changed, else the last.
+func firstUnknown(before, last error) error {
+	if errors.Is(before, ballast.ErrUnknown) {
+		return before
+	}
+	return last
 }
 
 // claimAs claims a volume in a way. A hollow copy needs one that is in sync and whole: the claim
@@ -189,19 +202,31 @@ func (n *node) explainNoCopy(rec cluster.Record, err error) error {
 
 // awaitSession waits until the node has a session, if it must have one: what it claims
 // without one, no lease confirms.
-func (n *node) awaitSession(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, recordBudget)
+func (n *node) awaitSession(ctx context.Context, s *slot) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.mayWait())
 	defer cancel()
 	for {
-		if number := n.session.current(); number != 0 || len(n.records.Nodes()) <= 1 {
+		if len(n.records.Nodes()) <= 1 {
+			return n.session.current(), nil
+		}
+		if number := n.session.standing(); number != 0 {
 			return number, nil
 		}
 		select {
 		case <-time.After(sessionRetry / 10):
 		case <-ctx.Done():
-			return 0, fmt.Errorf("this node has no session in the cluster yet, because etcd does not answer: %w", ballast.ErrNotReady)
+			return 0, n.noSession()
 		}
 	}
+}
+
+// noSession says why there is none.
+func (n *node) noSession() error {
+	why := n.recordsSilent()
+	if why == nil {
+		why = errSilent
+	}
+	return fmt.Errorf("this node has no session in the cluster yet: %w; nothing was changed; see `ballast status`: %w", why, ballast.ErrNotReady)
 }
 
 // noteClaim remembers a claim on disk, before anything happens under it; before is the record as it

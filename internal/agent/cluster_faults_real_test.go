@@ -291,6 +291,7 @@ func TestQuorumLost(t *testing.T) {
 	n1.createWith("single", map[string]string{"size": "64M", "repl": "1"})
 	single := n1.attach("single", "cli")
 	create(t, n1, "db")
+	create(t, n1, "idle")
 	at := n1.attach("db", "cli")
 	n1.awaitCopy("db")
 	for i := range 50 {
@@ -309,7 +310,8 @@ func TestQuorumLost(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("it waits for ever")
 	}
-	eventually(t, "the warning", func() bool { return slices.Contains(n1.conditions(), condRecords) })
+	n1.awaitSilence()
+	n1.refusesSoon("idle", "n2")
 	eventually(t, "what failed being said", func() bool {
 		return slices.ContainsFunc(n1.inspect("db").GetConditions(), func(c *v1.Condition) bool { return c.GetCode() == condFenced })
 	})

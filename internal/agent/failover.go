@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -46,11 +47,9 @@ func (n *node) PlanFailover(ctx context.Context, name string, asked ballast.Node
 
 // readInTime reads a record from a quorum, which may not be there when copies are lost.
 func (n *node) readInTime(ctx context.Context, rec cluster.Record) (cluster.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, recordBudget)
-	defer cancel()
-	read, err := n.records.Read(ctx, rec.ID)
-	if err != nil && ctx.Err() != nil {
-		return rec, fmt.Errorf("too few of the nodes that keep the records answer, and without them no copy can be made to count; start those nodes (see `ballast node ls`); nothing was changed: %w", ballast.ErrNotReady)
+	read, err := n.mustAnswer(ctx, rec.ID)
+	if errors.Is(err, ballast.ErrNotReady) {
+		return rec, fmt.Errorf("without the records no copy can be made to count; first start the nodes that keep them: %w", err)
 	}
 	return read, err
 }

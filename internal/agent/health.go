@@ -47,10 +47,14 @@ func newHealth() *health { return &health{set: map[conditionKey]condition{}} }
 
 // raise says that a condition holds; one that holds already keeps its since.
 func (h *health) raise(volume ballast.VolumeID, code, title, hint string) {
+	h.raiseSince(volume, code, title, hint, time.Now())
+}
+
+// raiseSince is raise for what is noticed later than it began.
+func (h *health) raiseSince(volume ballast.VolumeID, code, title, hint string, since time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	key := conditionKey{volume, code}
-	since := time.Now()
 	if old, ok := h.set[key]; ok {
 		since = old.since
 	}

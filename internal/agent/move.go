@@ -32,6 +32,9 @@ type moveStep struct {
 func (n *node) Move(ctx context.Context, name string, to ballast.NodeID, tell func(moveStep) error) (pause time.Duration, err error) {
 	rec, err := n.records.Get(name)
 	if err == nil {
+		rec, err = n.mustAnswer(ctx, rec.ID)
+	}
+	if err == nil {
 		err = n.mayMoveTo(rec, to)
 	}
 	if err == nil {
@@ -75,7 +78,13 @@ func (n *node) awaitInSync(ctx context.Context, rec cluster.Record, to ballast.N
 	}
 	tick := time.NewTicker(moveEvery)
 	defer tick.Stop()
+	var quiet silence
 	for !slices.Contains(rec.InSync, to) {
+		if why := n.recordsSilent(); why == nil {
+			quiet.heard()
+		} else if quiet.lasts(recordsPatience) {
+			return rec, fmt.Errorf("the copy there cannot be made to count: %w; the volume stays where it is, and the copy goes on catching up when the records answer: %w", why, ballast.ErrNotReady)
+		}
 		step := moveStep{doing: fmt.Sprintf("copying to %s", to), size: rec.Spec.Size}
 		for _, c := range n.look(rec).copies {
 			if c.node == to {
@@ -107,6 +116,9 @@ func (n *node) handOver(ctx context.Context, rec cluster.Record, to ballast.Node
 	}
 	if err := n.awaitDocker(ctx, s, to, tell); err != nil {
 		return 0, err
+	}
+	if _, err := n.mustAnswer(ctx, rec.ID); err != nil {
+		return 0, err // nobody could attach it again
 	}
 	if err := tell(moveStep{doing: "handing over"}); err != nil {
 		return 0, err

@@ -32,6 +32,17 @@ func (s *session) current() uint64 {
 	return s.number
 }
 
+// standing is current as long as the session stands, and else 0: what is claimed under one that has
+// run out, the next one does not confirm.
+func (s *session) standing() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if lease.Now() >= s.until {
+		return 0
+	}
+	return s.number
+}
+
 // renewed notes until when a session is good, and lets the engines see it. The fence time is
 // two leases from the last renewal, of which the lease itself is nine tenths of one.
 func (s *session) renewed(number uint64, until, lease time.Duration) {
@@ -128,7 +139,7 @@ func (n *node) followSessions(ctx context.Context) {
 // Others may have claimed the volume while no session of this node stood.
 func (n *node) confirmPatiently(ctx context.Context, s *slot) {
 	for ctx.Err() == nil {
-		a := s.current()
+		a := s.toConfirm()
 		if a == nil || a.confirmed() == n.session.current() {
 			return
 		}

@@ -21,6 +21,7 @@ type slot struct {
 	mu           sync.Mutex // guards everything below; never held across I/O (A5)
 	taken        bool       // what the last agent left of it is taken over
 	attached     *attachment
+	rising       *attachment        // what is to be attached, once its engine runs: a session that begins meanwhile is confirmed
 	state        attachmentState    // as on disk
 	flight       *flight            // attaches that wait together
 	failed       bool               // the engine died, and nobody attached since
@@ -101,10 +102,27 @@ func (s *slot) current() *attachment {
 	return s.attached
 }
 
+// toConfirm returns the attachment, or what is about to be it, whose engine waits for the word of
+// a quorum when another session begins; nil when there is none.
+func (s *slot) toConfirm() *attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attached == nil {
+		return s.rising
+	}
+	return s.attached
+}
+
+func (s *slot) setRising(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rising = a
+}
+
 func (s *slot) setAttached(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attached = a
+	s.attached, s.rising = a, nil
 	s.status, s.silence = engine.Status{}, 0
 	if a != nil {
 		s.failed = false

@@ -90,6 +90,11 @@ func (n *node) moveToTrash(ctx context.Context, s *slot) (cluster.Record, error)
 		return cluster.Record{}, err
 	}
 	defer s.release()
+	if len(n.records.Nodes()) > 1 {
+		if rec, err := n.mustAnswer(ctx, s.id); err != nil {
+			return rec, err // before anybody else is asked for anything
+		}
+	}
 	if err := n.detachUnused(ctx, s); err != nil {
 		return cluster.Record{}, err
 	}

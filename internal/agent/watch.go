@@ -220,18 +220,15 @@ func (n *node) noteRecords() {
 		n.health.clear("", condRecords)
 		return
 	}
-	title := "The volume records cannot be changed: volumes cannot be made, attached or removed. What is attached works on."
 	if len(n.records.Nodes()) > 1 {
-		title = "No majority of the nodes that keep the volume records answers: volumes cannot be made, attached, taken over or removed. Volumes whose only copy that counts is here work on; writes to others wait, and fail when that lasts."
+		n.noteNoQuorum(why)
+		return
 	}
+	title := "The volume records cannot be changed: volumes cannot be made, attached or removed. What is attached works on."
 	if why != nil {
 		title += " Reason: " + why.Error()
 	}
-	hint := "see the agent's log; free disk space when the disk is full; then start the agent again"
-	if len(n.records.Nodes()) > 1 {
-		hint = "start the nodes that are away and mend the network between them; everything goes on by itself then; see `ballast node ls`"
-	}
-	n.health.raise("", condRecords, title, hint)
+	n.health.raise("", condRecords, title, "see the agent's log; free disk space when the disk is full; then start the agent again")
 }
 
 // A disk with less than this has no room for a log to turn around in.

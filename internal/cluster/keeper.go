@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,12 +10,7 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// errNoQuorum is why nothing can be changed although this node holds etcd.
-var errNoQuorum = errors.New("etcd has no quorum: more of the nodes that hold it must be reachable; volumes go on where they are")
-
 const (
-	leaderPatience = 3 * time.Second // without a leader of etcd, before it is said
-
 	keepPause    = 2 * time.Second  // between looks at who holds etcd when nothing tells of a change
 	stepPatience = 10 * time.Second // with one step
 )
@@ -27,16 +21,8 @@ func (r *Records) keepMembers(ctx context.Context, e *etcd) error {
 	feed := r.Follow()
 	defer feed.Close()
 	defer r.setLeads(false)
-	said, led := "", time.Now()
+	said := ""
 	for {
-		if e.server.Leader() != 0 {
-			if time.Since(led) > leaderPatience {
-				r.setTrouble(nil)
-			}
-			led = time.Now()
-		} else if time.Since(led) > leaderPatience {
-			r.setTrouble(errNoQuorum)
-		}
 		leads := e.server.Leader() == e.server.MemberID()
 		r.setLeads(leads)
 		if leads && e.handler != nil {

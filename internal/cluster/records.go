@@ -42,6 +42,7 @@ type Records struct {
 
 	mu      sync.Mutex // guards everything below
 	keys    keyspace   // nil while etcd is away
+	heard   time.Time  // when a quorum is known to have answered; see Heard
 	ready   chan struct{}
 	err     error          // why the records are away
 	peering *Peering       // what it points to is never changed
@@ -71,14 +72,18 @@ func newRecords(cfg Config) *Records {
 	}
 	return &Records{
 		cfg: cfg, view: newView(), sessions: newSessions(cfg.Lease),
-		ready: make(chan struct{}), switched: make(chan struct{}, 1), peering: cfg.Peering, force: cfg.ForceNew,
+		heard: time.Now(), ready: make(chan struct{}), switched: make(chan struct{}, 1), peering: cfg.Peering, force: cfg.ForceNew,
 	}
 }
 
-// Ready reports whether changes are possible, and if not, why when that is known.
+// Ready reports whether changes are possible, and if not, why when that is known. Since when not
+// is what Heard says.
 func (r *Records) Ready() (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.keys == nil && r.err == nil && (r.peering != nil || r.cfg.External != nil) && time.Since(r.heard) > silentAfter {
+		return false, r.whySilent() // it waits for the others since it began
+	}
 	return r.keys != nil && r.err == nil, r.err
 }
 
@@ -105,11 +110,17 @@ func (r *Records) Trash() []Record { return r.view.all(true) }
 // second.
 const readyPatience = 5 * time.Second
 
-// keyspace returns etcd as soon as it is there.
+// keyspace returns etcd as soon as it is there. Where it may have no quorum it is asked for one
+// first: what fails then has changed nothing, which nobody knows of a change that was not answered.
 func (r *Records) keyspace(ctx context.Context) (keyspace, error) {
 	r.mu.Lock()
 	keys, ready := r.keys, r.ready
 	r.mu.Unlock()
+	if h, shared := keys.(heardKeys); shared && r.doubtful() {
+		if err := h.prove(ctx); err != nil {
+			return nil, r.notReady()
+		}
+	}
 	if keys != nil {
 		return keys, nil
 	}
@@ -127,8 +138,13 @@ func (r *Records) keyspace(ctx context.Context) (keyspace, error) {
 func (r *Records) notReady() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err != nil {
-		return fmt.Errorf("the volume records cannot be changed: %w: %w", r.err, ballast.ErrNotReady)
+	switch {
+	case errors.Is(r.err, errNoQuorum):
+		return fmt.Errorf("the records cannot be changed since %s: %w; nothing was changed; see `ballast status`: %w", r.heard.Format(time.DateTime), r.err, ballast.ErrNotReady)
+	case r.err != nil:
+		return fmt.Errorf("the volume records cannot be changed, and nothing was: %w: %w", r.err, ballast.ErrNotReady)
+	case r.keys != nil || r.peering != nil || r.cfg.External != nil:
+		return fmt.Errorf("the records cannot be changed for the moment: %w; nothing was changed; see `ballast status`: %w", r.whySilent(), ballast.ErrNotReady)
 	}
 	return fmt.Errorf("the volume records cannot be changed yet, etcd is starting; nothing was changed: %w", ballast.ErrNotReady)
 }
@@ -151,6 +167,9 @@ func (r *Records) setKeysLocked(keys keyspace, why error) {
 		r.ready = make(chan struct{})
 	}
 	r.keys, r.err = keys, why
+	if keys != nil {
+		r.heard = time.Now() // everything was read just now
+	}
 }
 
 // isBroken reports whether err can only be mended by another process.

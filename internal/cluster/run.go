@@ -78,6 +78,11 @@ func explainStart(dir string, err error) error {
 // follow takes in everything, and then every change, and does more meanwhile.
 func (r *Records) follow(ctx context.Context, keys keyspace, more ...func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if r.currentPeering() != nil || r.cfg.External != nil {
+		h := heardKeys{keys, r}
+		keys = h
+		group.Go(func() error { return h.watchQuorum(ctx) })
+	}
 	group.Go(func() error { return r.sync(ctx, keys) })
 	group.Go(func() error { return r.persist(ctx) })
 	for _, f := range more {
@@ -99,7 +104,7 @@ func (r *Records) sync(ctx context.Context, keys keyspace) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.setTrouble(fmt.Errorf("etcd does not answer, or has no quorum: %w", err))
+		r.setTrouble(r.whySilent())
 		r.cfg.Log.Warn("following the volume records was interrupted; reading them anew", "error", err)
 		select {
 		case <-time.After(resyncPause):
