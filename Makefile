@@ -35,7 +35,7 @@ check: bin/golangci-lint ## format, vet, lint, layers, go.mod: what must hold be
 
 lab: build ## three nodes and a prompt to try and break things: make lab N=5
 	@scripts/install-packages demo
-	@$(GO) run ./test/lab/labshell -n $(if $(filter file,$(origin N)),3,$(N))
+	@$(GO) run ./test/lab/labshell -n $(if $(filter file,$(origin N)),3,$(N)) $(ARGS)
 
 fuzz: ## every parser is fuzzed for a while: make fuzz TIME=10m
 	@scripts/fuzz $(TIME)

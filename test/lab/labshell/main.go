@@ -17,11 +17,12 @@ import (
 
 func main() {
 	n := flag.Int("n", 3, "make `N` nodes")
-	apart := flag.Bool("apart", false, "start no agents: only machines that reach each other")
+	apart := flag.Bool("apart", false, "start no agents: machines that reach each other, to make a cluster of by hand")
 	disk := flag.Int64("disk", 8<<30, "give every node a disk of `BYTES` of its own, which takes only what is used")
 	flag.Parse()
-	// Ctrl-C is for what runs at the prompt.
-	signal.Ignore(os.Interrupt)
+	// Ctrl-C is for what runs at the prompt. It is caught rather than ignored: what is
+	// ignored here would be ignored there, too.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	opts := lab.ClusterOptions{Apart: *apart, Machine: lab.Options{Disk: *disk}}
@@ -45,6 +46,6 @@ func withCluster(ctx context.Context, n int, opts lab.ClusterOptions) (err error
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	s := &shell{c: c, in: os.Stdin, out: os.Stdout}
-	s.greet()
+	s.greet(opts.Apart)
 	return s.run(ctx)
 }

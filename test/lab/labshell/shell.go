@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,35 @@ type shell struct {
 	out io.Writer
 }
 
-func (s *shell) greet() {
+func (s *shell) greet(apart bool) {
 	fmt.Fprintf(s.out, `%d machines, n1 to n%[1]d, that reach each other and nobody else; logs and data are in %s.
-  n1 ballast status      run a command on a node; "n1" alone is a shell there
+  n1 COMMAND             run a command on a node; "n1" alone is a shell there
   cut n1 n2              nothing gets through between them; "heal" ends all that is wrong
   kill n1, on n1         power off, and on again
-  help                   everything else
+  help, exit             everything else; end all of it
+
 `, len(s.c.Nodes), s.c.Dir)
+	fmt.Fprintln(s.out, tryThis(apart))
+}
+
+// tryThis is what to type first.
+func tryThis(apart bool) string {
+	if apart {
+		return `No agent runs yet. To make a cluster by hand:
+  start-agent n1
+  n1 ballast token create
+  start-agent n2
+  n2 ballast join …      the line that n1 printed`
+	}
+	return `What becomes of a volume whose machine dies:
+  n1 ballast node ls
+  n1 ballast volume create db
+  n1 cd "$(ballast volume attach db)" && echo hello > greeting && sync greeting
+  n1 ballast volume inspect db
+  kill n1
+  n2 cat "$(ballast volume attach db)/greeting"      waits until the lease of n1 is over
+  n2 ballast volume inspect db
+  on n1`
 }
 
 // run carries out commands until there are no more.
@@ -116,7 +139,10 @@ func (s *shell) onNode(ctx context.Context, n *lab.Node, line string) error {
 	return nil
 }
 
-// takeTerminal makes the terminal this program's again.
+// takeTerminal makes the terminal this program's again. Who takes it from behind is
+// stopped for that, unless the signal is ignored.
 func (s *shell) takeTerminal() {
+	signal.Ignore(unix.SIGTTOU)
+	defer signal.Reset(unix.SIGTTOU)
 	_ = unix.IoctlSetPointerInt(int(s.in.Fd()), unix.TIOCSPGRP, unix.Getpgrp()) // else the next read ends the program
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,6 +31,22 @@ func TestShell(t *testing.T) {
 				t.Errorf("typed %q, got:\n%s\nwant %q in it", tt.typed, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestTerminal types at the prompt of a terminal, which is the program's that runs, and
+// then the prompt's again.
+func TestTerminal(t *testing.T) {
+	labtest.Require(t)
+	shell := filepath.Join(t.TempDir(), "labshell")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", shell, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), "script", "-qefc", shell+" -n 1 -apart", "/dev/null")
+	cmd.Stdin = strings.NewReader("n1 echo $((6*7))\nn1 echo $((7*8))\nexit\n")
+	said, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "42\r\n") || !strings.Contains(string(said), "56\r\n") {
+		t.Errorf("%v; want 42 and 56 in:\n%s", err, said)
 	}
 }
 
