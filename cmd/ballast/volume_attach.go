@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +31,7 @@ in-sync copy. While another node holds it, this waits, and names that node.`,
 		Args:              operands("NAME"),
 		ValidArgsFunction: c.completeVolumes(1, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			defer c.sayWhoHolds(cmd.Context(), args[0], node)()
 			res, err := ask(cmd.Context(), doLimit, c.agent().volumes.Attach, &ballastv1.AttachRequest{Name: args[0], Holder: holder, Node: node})
 			switch {
 			case err != nil:
@@ -69,6 +72,50 @@ func newVolumeDetach(c *cli) *cobra.Command {
 	c.nodeFlag(cmd, &node, "detach it on `NODE` (default this one)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// unsaid is how long an attach may take before something is said.
+const unsaid = 3 * time.Second
+
+// sayWhoHolds tells a person for whom an attach waits, when it does. The caller calls what
+// it returns when the attach has ended.
+func (c *cli) sayWhoHolds(ctx context.Context, name, node string) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-time.After(unsaid):
+		case <-ctx.Done():
+			return
+		}
+		line := ""
+		if node == "" {
+			s, _ := ask(ctx, askLimit, c.agent().node.Status, &ballastv1.StatusRequest{}) // or the attach says what is wrong
+			node = s.GetNode()
+		}
+		if res, err := ask(ctx, askLimit, c.agent().volumes.Inspect, &ballastv1.InspectRequest{Name: name}); err == nil {
+			line = heldLine(res.GetVolume(), node)
+		}
+		if line != "" && ctx.Err() == nil {
+			fmt.Fprintln(c.stderr, "ballast: "+line)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// heldLine says for whom an attach on a node waits; nothing when it does for nobody.
+func heldLine(v *ballastv1.Volume, node string) string {
+	if v.GetPrimary() == "" || v.GetPrimary() == node || node == "" {
+		return ""
+	}
+	for _, one := range v.GetCopies() {
+		if one.GetNode() == v.GetPrimary() && one.GetState() == "away" {
+			return fmt.Sprintf("waiting until %s can be taken over from node %s, which is away", v.GetName(), v.GetPrimary())
+		}
+	}
+	return fmt.Sprintf("waiting until node %s lets go of %s, which is held there by %s; to move it: ballast volume move %[2]s %[4]s",
+		v.GetPrimary(), v.GetName(), or(strings.Join(v.GetHolders(), ", "), "somebody"), node)
 }
 
 func holderFlag(cmd *cobra.Command, holder *string) {

@@ -38,11 +38,15 @@ func copyRows(v *ballastv1.Volume) [][]string {
 	if len(v.GetCopies()) < 2 && v.GetReplicas() < 2 {
 		return nil
 	}
-	shall := count(max(1, v.GetReplicas()), "copy")
-	if v.GetReplicas() > 1 {
-		shall = fmt.Sprintf("%d copies", v.GetReplicas())
+	shall := fmt.Sprintf("there shall be %d", max(1, v.GetReplicas()))
+	if v.GetMinCopies() > 1 {
+		shall += fmt.Sprintf(", and writes wait with fewer than %d", v.GetMinCopies())
 	}
-	return [][]string{{"in sync", fmt.Sprintf("%s; there shall be %s, writes wait with fewer than %d", or(inSync(v, ""), "none"), shall, max(1, v.GetMinCopies()))}}
+	none := "none"
+	if v.GetEpoch() == 0 {
+		none = "none yet, it was never attached"
+	}
+	return [][]string{{"in sync", or(inSync(v, ""), none) + "; " + shall}}
 }
 
 // printCopies shows where each copy of a volume stands, and which failovers were forced.

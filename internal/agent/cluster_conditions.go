@@ -28,7 +28,7 @@ func (n *node) noteCluster() {
 	}
 	nodes := n.records.Nodes()
 	if n.noteRemoved(nodes) {
-		n.health.clear("", condNodeAway, condQuorumAtRisk, condArchives) // of a cluster that this node is not in
+		n.health.clear("", condNodeAway, condQuorumAtRisk, condArchives, condRecords) // of a cluster that this node is not in
 		return
 	}
 	n.noteAway(nodes)
@@ -36,8 +36,8 @@ func (n *node) noteCluster() {
 	n.noteArchives(nodes)
 	for _, rec := range n.records.List() {
 		n.noteCopies(rec, len(nodes))
-		if rec.Primary != "" && rec.Primary != n.cfg.Node { // who writes it now says how it is archived
-			n.health.clear(rec.ID, archiver.CondBehind, archiver.CondFenced, archiver.CondGap, archiver.CondHydration)
+		if rec.Primary != "" && rec.Primary != n.cfg.Node { // who writes it now says how it is archived, and what uses it does so there
+			n.health.clear(rec.ID, condEngineFailed, archiver.CondBehind, archiver.CondFenced, archiver.CondGap, archiver.CondHydration)
 		}
 	}
 }
@@ -175,7 +175,7 @@ func (n *node) noteCopies(rec cluster.Record, nodes int) {
 		return
 	}
 	n.health.clear(rec.ID, condTooFewNodes)
-	n.health.raise(rec.ID, condTooFewCopies, fmt.Sprintf("Volume %q has %d copies in sync and shall have %d: %s", rec.Name, len(rec.InSync), wanted, n.riskOf(rec)),
+	n.health.raise(rec.ID, condTooFewCopies, fmt.Sprintf("Volume %q shall have %d copies in sync and has %d: %s", rec.Name, wanted, len(rec.InSync), n.riskOf(rec)),
 		"see `ballast volume inspect "+rec.Name+"`; a copy is made by itself where a node is up and has room")
 }
 
@@ -190,7 +190,7 @@ func (n *node) isConcerned(rec cluster.Record) bool {
 
 func (n *node) riskOf(rec cluster.Record) string {
 	if len(rec.InSync) == 1 {
-		return fmt.Sprintf("if node %s is lost, so are its latest writes.", rec.InSync[0])
+		return fmt.Sprintf("were node %s lost, so were its latest writes.", rec.InSync[0])
 	}
 	var names []string
 	for _, k := range rec.InSync {

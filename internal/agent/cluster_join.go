@@ -39,7 +39,7 @@ func (n *node) Join(ctx context.Context, text, at, address string) (identity.Clu
 	}
 	listen := cmp.Or(n.cfg.Listen, address, net.JoinHostPort("", n.cfg.port()))
 	if stored, _ := n.clusterInfo(); stored.Listen != listen {
-		if err := tryListen(ctx, listen); err != nil {
+		if err := tryListen(ctx, listen, stored.Listen); err != nil {
 			return identity.Cluster{}, fmt.Errorf("join: %w", err)
 		}
 	}

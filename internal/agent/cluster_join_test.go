@@ -253,3 +253,33 @@ func (l *locked) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// A node that was removed joins again while it still listens where it did.
+func TestTryListen(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	own := l.Addr().String()
+	_, port, _ := net.SplitHostPort(own)
+	for _, tt := range []struct {
+		name, address, now string
+		ok                 bool
+	}{
+		{"a free one", "127.0.0.2:" + port, "", true},
+		{"one that is taken", own, "", false},
+		{"its own", own, own, true},
+		{"its own port at any address", ":" + port, own, true},
+		{"its own port at any address of IPv4", "0.0.0.0:" + port, own, true},
+		{"one that is taken, and another one is its own", own, "127.0.0.2:" + port, false},
+		{"one that is taken, and another port is its own", own, "127.0.0.1:1", false},
+		{"an address of another machine", "192.0.2.1:" + port, own, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tryListen(t.Context(), tt.address, tt.now); (err == nil) != tt.ok {
+				t.Errorf("tryListen = %v; want it to be fine: %t", err, tt.ok)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -64,7 +65,7 @@ func (n *node) goPublic(ctx context.Context, asked string) (moved bool, err erro
 		return false, nil
 	}
 	if listen != stored.Listen {
-		if err := tryListen(ctx, listen); err != nil {
+		if err := tryListen(ctx, listen, stored.Listen); err != nil {
 			return false, err
 		}
 	}
@@ -95,13 +96,33 @@ func (n *node) goPublic(ctx context.Context, asked string) (moved bool, err erro
 	return true, nil
 }
 
-// tryListen finds out whether the node can listen somewhere, before anything rests on it.
-func tryListen(ctx context.Context, address string) error {
+// tryListen finds out whether the node can listen somewhere, before anything rests on it. What
+// it listens at now is free once it listens elsewhere.
+func tryListen(ctx context.Context, address, now string) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("this node cannot listen at %s: %w: give another address with --listen: %w", address, err, ballast.ErrInvalid)
+	if err == nil {
+		return l.Close()
 	}
-	return l.Close()
+	if overlap(address, now) {
+		return nil
+	}
+	return fmt.Errorf("this node cannot listen at %s: %w: give another address with --listen: %w", address, err, ballast.ErrInvalid)
+}
+
+// overlap reports whether who listens at one address keeps others from listening at the
+// other: one may be the port at any address.
+func overlap(a, b string) bool {
+	aHost, aPort, aErr := net.SplitHostPort(a)
+	bHost, bPort, bErr := net.SplitHostPort(b)
+	if aErr != nil || bErr != nil || aPort != bPort {
+		return false
+	}
+	return aHost == bHost || isAny(aHost) || isAny(bHost)
+}
+
+func isAny(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 // foundCluster makes what the first node of a cluster has. Where it was broken off before,

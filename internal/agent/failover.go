@@ -71,7 +71,7 @@ func (n *node) askCopies(ctx context.Context, rec cluster.Record) []candidate {
 			if node == n.cfg.Node {
 				c.state = n.copyHere(ctx, rec.ID)
 			} else {
-				c.state, c.err = n.peers.Copy(ctx, node, rec.ID)
+				c.state, c.err = n.askCopy(ctx, node, rec.ID)
 			}
 			answers <- c
 		}()
@@ -88,6 +88,20 @@ func (n *node) askCopies(ctx context.Context, rec cluster.Record) []candidate {
 		found = append(found, c)
 	}
 	return found
+}
+
+// askCopy asks another node what it has of a volume.
+func (n *node) askCopy(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (copyState, error) {
+	st, err := n.peers.Copy(ctx, node, id)
+	switch {
+	case err == nil:
+		return st, nil
+	case n.records.Session(node).Over:
+		return st, fmt.Errorf("node %s is away: %w", node, ballast.ErrNotReady)
+	case ctx.Err() != nil:
+		return st, fmt.Errorf("node %s did not answer within %s: %w", node, prepareBudget, ballast.ErrNotReady)
+	}
+	return st, fmt.Errorf("ask node %s: %w", node, err)
 }
 
 // usable says why a copy cannot be gone on from.

@@ -44,6 +44,20 @@ func (n *node) doneBy(ctx context.Context, nameOrID string) (ballast.NodeID, err
 	return at, nil
 }
 
+// refuseElsewhere says of a volume where it is attached, when that is not here: to end a hold there
+// must be asked for, and to end none must not look as if it had been done.
+func (n *node) refuseElsewhere(ctx context.Context, name, holder string) error {
+	rec, err := n.records.Get(name)
+	if err != nil || rec.Primary == "" || rec.Primary == n.cfg.Node || holder == tendHolder || isForwarded(ctx) {
+		return nil //nolint:nilerr // who detaches it says why
+	}
+	if s := n.peek(rec.ID); s != nil && (s.current() != nil || len(s.remembered().Holders) > 0) {
+		return nil // what was here before is not taken down yet
+	}
+	return fmt.Errorf("volume %q is not attached on this node but on %s; nothing was changed; type `ballast volume detach %s --node %s` to end a hold there: %w",
+		rec.Name, rec.Primary, rec.Name, rec.Primary, ballast.ErrInUse)
+}
+
 // readBy is doneBy for what needs the content of a volume: of one that nobody has attached, a
 // node whose copy has it.
 func (n *node) readBy(ctx context.Context, nameOrID string) (ballast.NodeID, error) {

@@ -72,6 +72,14 @@ func (h *health) clear(volume ballast.VolumeID, codes ...string) {
 	}
 }
 
+// holds reports whether a condition holds.
+func (h *health) holds(volume ballast.VolumeID, code string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.set[conditionKey{volume, code}]
+	return ok
+}
+
 // list returns the conditions that want says, the oldest first.
 func (h *health) list(want func(ballast.VolumeID) bool) []condition {
 	h.mu.Lock()

@@ -52,7 +52,7 @@ func (n *node) look(rec cluster.Record) volumeView {
 	switch {
 	case rec.InTrash():
 		v.state = stateTrash
-	case v.state == stateDetached && rec.Primary != "" && rec.Primary != n.cfg.Node:
+	case (v.state == stateDetached || v.state == stateFailed) && rec.Primary != "" && rec.Primary != n.cfg.Node:
 		v.state = stateAttached // there
 	}
 	var status *engine.Status

@@ -105,6 +105,9 @@ func (s volumeService) Detach(ctx context.Context, r *connect.Request[v1.DetachR
 	if at, ok := s.node.elsewhere(ctx, r.Msg.GetNode()); ok {
 		return s.node.volumesAt(at).Detach(ctx, connect.NewRequest(r.Msg))
 	}
+	if err := s.node.refuseElsewhere(ctx, r.Msg.GetName(), r.Msg.GetHolder()); err != nil {
+		return nil, apiError(err)
+	}
 	if err := s.node.Detach(ctx, r.Msg.GetName(), r.Msg.GetHolder()); err != nil {
 		return nil, apiError(err)
 	}

@@ -118,7 +118,7 @@ func (r joinRequest) check() error {
 	return nil
 }
 
-const unknownToken = "the token is not known: its time is over, or it was never made; `ballast token create` on a node of the cluster makes another"
+const unknownToken = "the token is not known: it was used already, its time is over, or it was never made; `ballast token create` on a node of the cluster makes another"
 
 // maxNodeName is what a certificate's common name has room for, in bytes.
 const maxNodeName = 64
