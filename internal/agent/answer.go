@@ -16,6 +16,7 @@ import (
 	"github.com/ballast-io/ballast/internal/peer"
 	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
+	"github.com/ballast-io/ballast/internal/volume"
 
 	"connectrpc.com/connect"
 )
@@ -92,7 +93,7 @@ func (n *node) recordUnder(ctx context.Context, id ballast.VolumeID, epoch balla
 	return n.records.Read(ctx, id)
 }
 
-// answerChunk lets the primary fill in from the copy here, or from where this copy does.
+// answerChunk lets the primary fill in from the copy here.
 func (n *node) answerChunk(w http.ResponseWriter, r *http.Request) {
 	id := ballast.VolumeID(r.PathValue("volume"))
 	chunk, err := strconv.Atoi(r.PathValue("chunk"))
@@ -100,23 +101,19 @@ func (n *node) answerChunk(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such chunk", http.StatusBadRequest)
 		return
 	}
-	number, err := strconv.ParseUint(r.URL.Query().Get("epoch"), 10, 64)
-	if err != nil {
-		http.Error(w, "no epoch is given", http.StatusBadRequest)
+	epoch, eerr := strconv.ParseUint(r.URL.Query().Get("epoch"), 10, 64)
+	from, ferr := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
+	if eerr != nil || ferr != nil {
+		http.Error(w, "it is not said which writer asks", http.StatusBadRequest)
 		return
 	}
-	epoch := ballast.Epoch(number)
-	if err := n.allowPeer(r.Context(), id, epoch); err != nil {
-		answerJSON(w, nil, err)
-		return
-	}
+	reign := volume.Reign{Epoch: ballast.Epoch(epoch), From: ballast.LSN(from)}
+	err = n.allowPeer(r.Context(), id, reign.Epoch)
 	p := make([]byte, ballast.ChunkSize)
-	if err := n.following.Chunk(r.Context(), id, epoch, chunk, p); err != nil {
-		// Only what the copy here lacks itself: one that does not follow the asker may have
-		// later bytes than its source.
-		if !errors.Is(err, ballast.ErrNotReady) && n.sources.Fetch(r.Context(), id, chunk, func(p []byte) { writeChunk(w, p) }) == nil {
-			return // the copy here waits for it, too
-		}
+	if err == nil {
+		err = n.following.Chunk(r.Context(), id, reign, chunk, p)
+	}
+	if err != nil {
 		answerJSON(w, nil, err)
 		return
 	}

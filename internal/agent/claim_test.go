@@ -136,13 +136,20 @@ func TestAttachWithoutCopy(t *testing.T) {
 	if id, err := volume.ReadIdentity(n.disk, volumeDir(rec.ID)); err != nil || id.Size != 64<<20 {
 		t.Errorf("files = %+v, %v; want those of the copy on n2", id, err)
 	}
+	opened, err := volume.Open(n.disk, volumeDir(rec.ID), volume.Options{Epoch: got.Epoch}) // as its engine does
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
 	w := httptest.NewRecorder()
 	n.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/chunks/"+string(rec.ID)+"/3", nil))
 	if want := bytes.Repeat([]byte{0xa7}, ballast.ChunkSize); w.Code != http.StatusOK || !bytes.Equal(w.Body.Bytes(), want) {
 		t.Errorf("chunk: %d with %d bytes", w.Code, w.Body.Len())
 	}
 	peers.set(func() {
-		if want := fmt.Sprintf("n2 chunk 3 for %d", got.Epoch); !slices.Contains(peers.calls, want) {
+		if want := fmt.Sprintf("n2 chunk 3 for %d from 10", got.Epoch); !slices.Contains(peers.calls, want) {
 			t.Errorf("asked %q; want %q among it: of copies that follow this writer only", peers.calls, want)
 		}
 	})

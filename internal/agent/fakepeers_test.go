@@ -14,6 +14,7 @@ import (
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
 	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // fakePeers are other nodes, each of which answers as a test says.
@@ -56,8 +57,8 @@ func (p *fakePeers) Prepare(_ context.Context, node ballast.NodeID, _ ballast.Vo
 	return p.points[node], err
 }
 
-func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, epoch ballast.Epoch, chunk int, data []byte) error {
-	err := p.call(node, fmt.Sprintf("chunk %d for %d", chunk, epoch))
+func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, reign volume.Reign, chunk int, data []byte) error {
+	err := p.call(node, fmt.Sprintf("chunk %d for %d from %d", chunk, reign.Epoch, reign.From))
 	for i := range data {
 		data[i] = p.fill
 	}
@@ -153,7 +154,7 @@ func (f *fakeFollowing) Prepare(context.Context, ballast.VolumeID, ballast.Epoch
 	return receiver.Point{LSN: 7, Size: ballast.DefaultVolumeSize}, f.err
 }
 
-func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, ballast.Epoch, int, []byte) error {
+func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, volume.Reign, int, []byte) error {
 	if f.err != nil {
 		return f.err
 	}

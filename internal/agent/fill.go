@@ -118,15 +118,18 @@ func writeChunk(w http.ResponseWriter, p []byte) {
 
 // chunkFromPeers reads a chunk from the first in-sync copy that has it.
 func (n *node) chunkFromPeers(ctx context.Context, rec cluster.Record, chunk int, p []byte) error {
-	var errs error
 	// Not the record's epoch, which may be an earlier one yet as this node knows it: a copy that has not heard
 	// of this writer does not have all that was acknowledged to the one before.
-	epoch := n.slot(rec.ID).remembered().Epoch
+	reign, err := volume.ReadReign(n.disk, n.slot(rec.ID).dir)
+	if err != nil {
+		return err
+	}
+	var errs error
 	for _, from := range rec.InSync {
 		if from == n.cfg.Node {
 			continue
 		}
-		err := n.peers.Chunk(ctx, from, rec.ID, epoch, chunk, p)
+		err := n.peers.Chunk(ctx, from, rec.ID, reign, chunk, p)
 		if err == nil {
 			return nil
 		}

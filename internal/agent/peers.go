@@ -12,6 +12,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
+	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // maxPeerReply bounds what is read of another node's answer, in bytes, chunks apart.
@@ -69,8 +70,8 @@ func (p httpPeers) Owner(ctx context.Context, node ballast.NodeID, id ballast.Vo
 }
 
 // Chunk implements peers.
-func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, epoch ballast.Epoch, chunk int, data []byte) error {
-	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d?epoch=%d", id, chunk, epoch), nil)
+func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, reign volume.Reign, chunk int, data []byte) error {
+	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d?epoch=%d&from=%d", id, chunk, reign.Epoch, reign.From), nil)
 	if err != nil {
 		return err
 	}

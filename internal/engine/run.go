@@ -61,7 +61,7 @@ func (e *engine) options(id ballast.VolumeID) volume.Options {
 		o.Source = newSource(e.cfg.Agent, id)
 	}
 	if e.hub != nil {
-		o.Shipper = shipper{e.hub, e.gate}
+		o.Shipper, o.Unsettled = shipper{e.hub, e.gate}, e.cfg.hollow()
 	}
 	return o
 }

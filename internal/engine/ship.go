@@ -28,6 +28,9 @@ func (c Config) members() replica.Members {
 	return replica.Members{Epoch: c.Epoch, Primary: c.Node, InSync: []ballast.NodeID{c.Node}, MinCopies: 1}
 }
 
+// hollow reports whether the copy here does not count yet: it came, or comes, from another one.
+func (c Config) hollow() bool { return !slices.Contains(c.members().InSync, c.Node) }
+
 // newHub returns what carries the log to the volume's other copies. An engine whose node has
 // no name is on its own for good, and has none.
 func (e *engine) newHub(id ballast.VolumeID) *stream.Hub {
@@ -37,7 +40,7 @@ func (e *engine) newHub(id ballast.VolumeID) *stream.Hub {
 	m, dialer := e.cfg.members(), &peerDialer{dir: e.cfg.Identity}
 	return stream.New(stream.Config{
 		Node: e.cfg.Node, Members: m, // of which cluster a peer is, its certificate has said
-		Hollow:  !slices.Contains(m.InSync, e.cfg.Node),
+		Hollow:  e.cfg.hollow(),
 		Dial:    dialer.dial,
 		Control: newRecords(e.cfg.Agent, id, e.gate),
 		Log:     e.log,
@@ -75,7 +78,7 @@ func (e *engine) noteStall(reason string) {
 
 // tellComplete tells the hub when a volume that was opened hollow has everything.
 func (e *engine) tellComplete(ctx context.Context) {
-	if e.hub == nil || slices.Contains(e.cfg.members().InSync, e.cfg.Node) {
+	if e.hub == nil || !e.cfg.hollow() {
 		return
 	}
 	tick := time.NewTicker(completePoll)

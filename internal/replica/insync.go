@@ -23,6 +23,23 @@ func (l *Leader) watch(now time.Duration) {
 		}
 	}
 	l.sayStalled(now)
+	if l.stranded.set(l.isStranded(), now); l.stranded.over(l.cfg.Patience, now) {
+		l.fence(l.cfg.Epoch, "the copy that this one was filled from does not count any more, and those that do lack what it began with; attached again, it begins with one of them")
+	}
+}
+
+// isStranded reports whether this copy lacks chunks that nobody who counts can give: all of them would
+// have to be filled themselves first. Nothing was acknowledged then.
+func (l *Leader) isStranded() bool {
+	counting := 0
+	for i := range l.peers {
+		if p := &l.peers[i]; p.inSync {
+			if counting++; p.stream == 0 || p.complete {
+				return false
+			}
+		}
+	}
+	return counting > 0 && !l.complete && !l.selfInSync()
 }
 
 // due is the LSN that somebody waits for p to have.

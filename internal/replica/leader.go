@@ -13,11 +13,6 @@ type LeaderConfig struct {
 	Epoch    ballast.Epoch  // that it claimed, and leads under
 	Patience time.Duration  // how long one copy may keep writers waiting; 3 s unless told
 	Hollow   bool           // this copy lacks chunks: it counts after Complete
-
-	// Committed is what is known to be committed at the beginning: what this copy has
-	// folded or was told or, of a hollow one, where it begins. Followers are told so at
-	// once: who fetches from them must not wait for the first new commit.
-	Committed ballast.LSN
 }
 
 // defaultPatience is long for a network and a disk, and short for an application.
@@ -44,6 +39,7 @@ type Leader struct {
 	nearNext ballast.LSN
 	nearAt   time.Duration
 	stalled  string
+	stranded stopwatch
 	effects  []Effect
 
 	fenced     bool
@@ -81,7 +77,7 @@ func NewLeader(cfg LeaderConfig, m Members, at Position) *Leader {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
 	}
-	l := &Leader{cfg: cfg, opened: at.Last, last: at.Last, durable: at.Last, committed: min(cfg.Committed, at.Last), complete: !cfg.Hollow}
+	l := &Leader{cfg: cfg, opened: at.Last, last: at.Last, durable: at.Last, complete: !cfg.Hollow}
 	if l.near, l.nearNext = at.Last, at.Last; seeded(addBehindOpening) {
 		l.near, l.nearNext = 0, 0
 	}
@@ -216,6 +212,12 @@ func (l *Leader) peer(node ballast.NodeID) *peer {
 		}
 	}
 	return nil
+}
+
+// Requires reports whether nothing is committed without the copy on a node.
+func (l *Leader) Requires(node ballast.NodeID) bool {
+	p := l.peer(node)
+	return p != nil && l.required(p)
 }
 
 // required reports whether nothing is committed without p (R1, R2).

@@ -86,6 +86,16 @@ func ReadEpoch(fsys vfs.FS, dir string) (ballast.Epoch, error) {
 	return d.epoch(), nil
 }
 
+// ReadReign returns the latest reign of the volume in dir: that of the epoch under which it was opened
+// or followed last.
+func ReadReign(fsys vfs.FS, dir string) (Reign, error) {
+	d, err := loadDescriptor(fsys, dir)
+	if err != nil {
+		return Reign{}, fmt.Errorf("read volume's lineage: %w", err)
+	}
+	return d.History.Latest(), nil
+}
+
 // ReadIdentity returns what the volume in dir is.
 func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
 	d, err := loadDescriptor(fsys, dir)

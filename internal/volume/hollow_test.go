@@ -120,3 +120,33 @@ func TestHollowUnderEpoch(t *testing.T) {
 		})
 	}
 }
+
+// TestFlushOfHollow: what a hollow volume began with is acknowledged only once the other copies
+// have it, be nothing written since (R1): the one that it was taken from may have more than they.
+func TestFlushOfHollow(t *testing.T) {
+	for _, unsettled := range []bool{false, true} {
+		disk := crashfs.New()
+		_, o := hollowSheet(t, disk, rand.New(rand.NewPCG(2, 44)), sheetChunks, hollowLSN)
+		p := newPorter()
+		v, err := Open(disk, testDir, Options{Epoch: 8, Source: o, Shipper: p, Unsettled: unsettled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := later(v.Flush)
+		if unsettled {
+			if lsn := <-p.asked; lsn != hollowLSN {
+				t.Errorf("a flush waits for record %d; want %d", lsn, hollowLSN)
+			}
+			p.say <- nil
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := v.Stats().Committed; got != hollowLSN {
+			t.Errorf("committed up to %d; want %d", got, hollowLSN)
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

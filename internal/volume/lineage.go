@@ -72,11 +72,14 @@ func (l Lineage) reignAt(lsn ballast.LSN) (at Reign) {
 func (l Lineage) epochAt(lsn ballast.LSN) ballast.Epoch { return l.reignAt(lsn).Epoch }
 
 // Epoch is the highest one, 0 if there is none.
-func (l Lineage) Epoch() ballast.Epoch {
+func (l Lineage) Epoch() ballast.Epoch { return l.Latest().Epoch }
+
+// Latest is the reign of the highest epoch; the zero one if there is none.
+func (l Lineage) Latest() Reign {
 	if len(l) == 0 {
-		return 0
+		return Reign{}
 	}
-	return l[len(l)-1].Epoch
+	return l[len(l)-1]
 }
 
 // endOfReign returns the last record of the epoch that wrote record lsn; no

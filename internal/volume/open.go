@@ -250,13 +250,16 @@ func (v *Volume) begin() error {
 }
 
 // commitFound says of what recovery found how far it is committed: all of it when this
-// node is alone, else what is in the image, until the other copies have the rest.
+// node is alone, else what is in the image, until the other copies have the rest; and nothing
+// of what came from one of them (R1).
 func (v *Volume) commitFound() {
 	if v.opts.Shipper == nil || seeded(commitRecovered) {
 		v.committed = v.log.last
 		return
 	}
-	v.committed = v.applied
+	if v.committed = v.applied; v.opts.Unsettled {
+		v.committed = 0
+	}
 	v.opts.Shipper.Flush(v.log.last)
 	v.opts.Shipper.Durable(v.log.last)
 }

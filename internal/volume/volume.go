@@ -38,6 +38,9 @@ type Options struct {
 	fetchers    int // chunks that one call fetches at a time; 0: some
 	// Shipper carries the log to the volume's other copies; nil: this node is alone.
 	Shipper Shipper
+	// Unsettled says of a volume with a Shipper that not even what is in its image is known to be
+	// committed: it was made as another copy stood, which may have more than the rest of them.
+	Unsettled bool
 	// HydrateRate bounds how fast chunks are fetched that nobody waits for, in
 	// bytes a second; 0: as fast as they come.
 	HydrateRate int64

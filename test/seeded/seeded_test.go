@@ -36,7 +36,7 @@ var (
 	parts      = []part{
 		{"volume", "../../internal/volume/bugs.go", 6, []suite{{"../../internal/volume", allOf(findersOfVolume)}}, findersOfVolume},
 		{"replica", "../../internal/replica/bugs.go", 18, []suite{{"../../internal/replica", "."}, simulation}, nil},
-		{"sim", "../../internal/replica/sim/bugs_test.go", 10, []suite{simulation}, nil},
+		{"sim", "../../internal/replica/sim/bugs_test.go", 11, []suite{simulation}, nil},
 	}
 )
 

@@ -172,7 +172,8 @@ func (r *Receiver) prepare(ctx context.Context, id ballast.VolumeID, epoch balla
 	return p, err
 }
 
-// goOnFrom stores the epoch in a copy, with all that the copy has before it.
+// goOnFrom stores the epoch in a copy, with all that the copy has before it. What of that is committed
+// the leader says in its stream, once the other copies have it (R5).
 func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 	if s := c.State(); !s.Complete {
 		return Point{}, fmt.Errorf("%w: the copy is not whole", ballast.ErrNotReady)
@@ -188,7 +189,6 @@ func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 	if err := c.Follow(epoch, lineage, s.Last); err != nil {
 		return Point{}, err
 	}
-	c.Commit(s.Last)
 	return Point{LSN: s.Last, Size: s.Size, Lineage: lineage}, nil
 }
 
@@ -199,16 +199,17 @@ func wroteUnder(s volume.FollowerState, epoch ballast.Epoch) bool {
 	return n > 0 && s.Lineage[n-1].Epoch == epoch && s.Lineage[n-1].From <= s.Last
 }
 
-// Chunk reads a chunk of the copy here into p, for the leader of epoch. The error is
+// Chunk reads a chunk of the copy here into p, for the leader whose reign it is. The error is
 // [ballast.ErrNotFound] where no copy is, and [ballast.ErrNotReady] while the copy does not
 // follow that leader: what it can show then may lack records that were acknowledged under the
-// one before.
-func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch, chunk int, p []byte) error {
+// one before. Nor does a copy that was prepared for that leader, which then went on from
+// another one: their ends differ.
+func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, reign volume.Reign, chunk int, p []byte) error {
 	e, err := r.entry(id)
 	if err == nil {
 		err = e.use(ctx, 0, func(c Copy) error {
-			if at := c.State().Lineage.Epoch(); at != epoch {
-				return fmt.Errorf("%w: the copy follows %v, and %v asks", ballast.ErrNotReady, at, epoch)
+			if at := c.State().Lineage.Latest(); at != reign {
+				return fmt.Errorf("%w: the copy follows %v from record %d on, and %v from record %d on asks", ballast.ErrNotReady, at.Epoch, at.From, reign.Epoch, reign.From)
 			}
 			return c.ReadChunk(ctx, chunk, p)
 		})

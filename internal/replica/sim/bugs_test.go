@@ -16,4 +16,5 @@ const (
 	foldBeyondCommitted bug = "fold-beyond-committed" // a follower folds all that it has
 	stageInPlace        bug = "stage-in-place"        // chunks go straight into the image
 	hollowAtLogEnd      bug = "hollow-at-log-end"     // a hollow copy begins behind records that its chunks lack
+	fillFromAnyCopy     bug = "fill-from-any-copy"    // a hollow copy is filled from one that has not heard of its leader
 )

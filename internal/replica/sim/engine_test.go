@@ -28,7 +28,7 @@ type engine struct {
 func newEngine(n *node, m replica.Members) *engine {
 	e := &engine{node: n, epoch: m.Epoch, disk: &n.disk}
 	e.w = n.w
-	e.leader = replica.NewLeader(replica.LeaderConfig{Node: n.name, Epoch: m.Epoch, Patience: n.w.patience, Hollow: !n.disk.complete, Committed: n.disk.applied}, m, n.disk.position())
+	e.leader = replica.NewLeader(replica.LeaderConfig{Node: n.name, Epoch: m.Epoch, Patience: n.w.patience, Hollow: !n.disk.complete}, m, n.disk.position())
 	e.setLinks()
 	e.tickLoop(e.life)
 	e.writeLoop(e.life)
@@ -246,9 +246,9 @@ func (e *engine) fetch() {
 		if e.disk.missing&(1<<chunk) == 0 {
 			continue
 		}
-		start := e.w.history[e.disk.baseID].lsn
+		reign := e.disk.lineage.Latest()
 		e.w.send(e.node.index, from.index, &from.agent, func() {
-			from.chunkFor(chunk, e.epoch, start, func(id, as recordID) {
+			from.chunkFor(chunk, reign, func(id, as recordID) {
 				e.w.send(from.index, e.node.index, &e.process, func() { e.present(chunk, id, as) })
 			})
 		})

@@ -262,11 +262,10 @@ func (n *node) prepare(rec record, tries int) {
 	})
 }
 
-// point is where a hollow copy begins: at what the other knows to be committed. The log
-// behind it comes along: it may be committed, and another in-sync copy may lack it.
+// point is where a hollow copy begins: at the other's end, which may be committed, and which
+// another in-sync copy may lack.
 type point struct {
 	start   recordID
-	tail    []recordID
 	lineage volume.Lineage
 }
 
@@ -281,10 +280,6 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 	if !d.exists || !d.complete || n.attaching || n.deleting || n.engine != nil && !n.engine.dead || replica.Greet(d.epoch, membersOf(n.seen, 0), h) != replica.Welcome {
 		return
 	}
-	told := max(n.follower.told, d.applied)
-	if n.follower.conn == nil {
-		told = d.applied
-	}
 	n.follower.end()
 	cuts := d.cuts
 	n.store(rec.Epoch, func() {
@@ -295,13 +290,12 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 			return // who asked twice has gone on from it already
 		}
 		d.synced = d.last()
-		start := min(max(told, d.applied), d.last())
-		p := point{start: d.id(start), lineage: d.lineage}
-		if broken(hollowAtLogEnd) {
-			p.start, start = d.lastID(), d.last()
+		d.lineage = trimmed(d.lineage.Next(rec.Epoch, d.last()+1), d.base)
+		for _, name := range rec.InSync {
+			other := &n.w.nodes[slices.Index(nodeNames[:], name)].disk
+			n.w.apart = n.w.apart || other.synced < d.last() || other.id(max(d.last(), other.base)) != d.lastID()
 		}
-		p.tail = slices.Clone(d.log[start-d.base:])
-		reply(p)
+		reply(point{start: d.lastID(), lineage: d.lineage})
 	})
 }
 
@@ -320,7 +314,7 @@ func (n *node) hollow(rec record, p point) {
 		n.disk.destroy()
 		d := &n.disk
 		d.exists, d.missing = true, 1<<chunks-1
-		d.base, d.baseID, d.log = n.w.history[p.start].lsn, p.start, p.tail
+		d.base, d.baseID, d.log = n.w.history[p.start].lsn, p.start, nil
 		d.applied, d.lineage = d.base, p.lineage
 		d.ahead = p.start
 		d.open(rec.Epoch)
@@ -328,19 +322,21 @@ func (n *node) hollow(rec record, p point) {
 	})
 }
 
-// chunkFor gives a chunk to a hollow leader: as of what is committed.
-func (n *node) chunkFor(chunk int, epoch ballast.Epoch, start ballast.LSN, reply func(content recordID, as recordID)) {
+// chunkFor gives a chunk to a hollow leader: as of what is committed, and not before the leader's
+// beginning. Who does not follow it, or was prepared for it and not gone on from, has another past.
+func (n *node) chunkFor(chunk int, reign volume.Reign, reply func(content recordID, as recordID)) {
 	d := &n.disk
-	f := &n.follower
-	if !d.exists || !d.complete || d.epoch > epoch || f.conn == nil || f.epoch != epoch {
+	mine := d.lineage.Latest()
+	if !d.exists || !d.complete || !broken(fillFromAnyCopy) && (mine != reign || d.epoch > reign.Epoch) {
 		return
 	}
-	as := d.id(max(min(f.told, d.last()), d.applied))
-	if broken(hollowAtLogEnd) {
-		start = 0
+	at := max(min(n.follower.told, d.last()), d.applied)
+	if !broken(hollowAtLogEnd) {
+		at = max(at, mine.From-1)
 	}
-	if n.w.history[as].lsn < start {
+	if at > d.last() {
 		return
 	}
+	as := d.id(at)
 	reply(n.w.history[as].content[chunk], as)
 }

@@ -103,7 +103,7 @@ func (l *link) here(c *conn, s replica.State, staged *staging) {
 	d := l.engine.disk
 	m := replica.Meet(d.position(), s)
 	if !m.FromLog {
-		if s.Complete && slices.Contains(l.engine.leader.Members().InSync, l.peer.name) && !l.engine.w.forced {
+		if s.Complete && !l.engine.w.apart && slices.Contains(l.engine.leader.Members().InSync, l.peer.name) && !l.engine.w.forced {
 			l.engine.w.fail("the copy on %s is in sync, stands at %d, and needs chunks", l.peer.name, s.Last)
 		}
 		l.state, l.sent = waiting, d.last()

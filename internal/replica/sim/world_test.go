@@ -50,6 +50,7 @@ type world struct {
 	calm    bool                             // nothing goes wrong any more
 	slowNet time.Duration
 	desired int
+	apart   bool // a hollow copy began with what not every copy in sync has: others may have to be filled to have it
 	history history
 	checker checker
 	count   counters

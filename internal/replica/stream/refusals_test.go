@@ -30,7 +30,8 @@ func TestPrepareAndChunk(t *testing.T) {
 		p := make([]byte, ballast.ChunkSize)
 		// A copy that has not heard of the new leader may lack the end of what the one before
 		// had acknowledged, also where all that it has is committed.
-		if err := b.r.Chunk(t.Context(), testID, m.Epoch, 0, p); !errors.Is(err, ballast.ErrNotReady) {
+		reign := volume.Reign{Epoch: m.Epoch, From: last + 1}
+		if err := b.r.Chunk(t.Context(), testID, reign, 0, p); !errors.Is(err, ballast.ErrNotReady) {
 			t.Errorf("Chunk before the copy follows = %v; want ErrNotReady", err)
 		}
 		point, err := b.r.Prepare(t.Context(), testID, m.Epoch)
@@ -40,7 +41,14 @@ func TestPrepareAndChunk(t *testing.T) {
 		if point.LSN != last || point.Size != testSize || point.Lineage.Epoch() != m.Epoch {
 			t.Errorf("Prepare = %+v; want LSN %d, size %d, %v", point, last, testSize, m.Epoch)
 		}
-		if err := b.r.Chunk(t.Context(), testID, m.Epoch, 0, p); err != nil {
+		// Prepared for nothing: its answer was lost, and the leader went on from another copy,
+		// which ends elsewhere. Chunks of both would be of no moment that there ever was.
+		for _, from := range []ballast.LSN{last, last + 2} {
+			if err := b.r.Chunk(t.Context(), testID, volume.Reign{Epoch: m.Epoch, From: from}, 0, p); !errors.Is(err, ballast.ErrNotReady) {
+				t.Errorf("Chunk for a leader that begins at %d = %v; want ErrNotReady", from, err)
+			}
+		}
+		if err := b.r.Chunk(t.Context(), testID, reign, 0, p); err != nil {
 			t.Fatal(err)
 		}
 		if p[ballast.BlockSize] != 42 {

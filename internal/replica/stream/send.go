@@ -66,8 +66,12 @@ func (p *peer) gatherHead() {
 	}
 }
 
-// gatherFlush asks for what somebody waits for, once it was sent.
+// gatherFlush asks for what somebody waits for, once it was sent. Nobody waits for a copy that only
+// catches up: with a sync for each piece of the log it would never arrive.
 func (p *peer) gatherFlush() {
+	if !p.live && !p.h.leader.Requires(p.node) {
+		return
+	}
 	if want := min(p.h.wanted, p.sent); want > p.flushSent && want > p.durable {
 		p.flushSent = want
 		p.out = wire.Encode(p.out, &wire.Flush{LSN: want})
