@@ -14,6 +14,9 @@ var ErrRecycled = errors.New("the log no longer holds these records")
 // segments that are held.
 const maxReigns = 1024
 
+// mostSpared bounds in bytes what the log keeps beyond its queue for readers that are spared.
+const mostSpared = 64 << 30
+
 // ArchiveReader is the name of the archive among those who read the log. It is one of them
 // from the opening on, and has read nothing until it says so.
 const ArchiveReader = "archive"
@@ -24,6 +27,8 @@ const ArchiveReader = "archive"
 type queue struct {
 	held     []*segment             // in the order of the log; before those that apply needs
 	capacity int64                  // bytes
+	spared   map[string]bool        // readers for whom it keeps more, see Spare
+	more     int64                  // bytes beyond capacity for their sake
 	readers  map[string]ballast.LSN // what each of them has read; others read nothing that is held
 	archived ballast.LSN
 	done     position // where the log ended at the newest flush that is archived
@@ -31,7 +36,7 @@ type queue struct {
 }
 
 func newQueue(capacity int64) queue {
-	return queue{capacity: capacity, readers: map[string]ballast.LSN{ArchiveReader: 0}}
+	return queue{capacity: capacity, readers: map[string]ballast.LSN{ArchiveReader: 0}, spared: map[string]bool{}}
 }
 
 // hold puts a segment that apply has done with at the queue's end.
@@ -43,7 +48,7 @@ func (l *log) hold(s *segment) {
 // trim lets go of what everybody has read, and of what there is no room for (V4).
 func (l *log) trim() {
 	read := l.readByAll()
-	for len(l.held) > 0 && (l.queueBytes() > l.capacity || l.endOfHeld() <= read) {
+	for len(l.held) > 0 && (l.queueBytes() > l.capacity+l.more || l.endOfHeld() <= read) {
 		l.recycle()
 	}
 }
@@ -122,12 +127,31 @@ func (v *Volume) Keep(reader string, after ballast.LSN) {
 	v.log.trim()
 }
 
+// Spare says whether a reader is there and reads, and shall find what it has yet to read
+// where the queue's bound is passed, too: as much as the image takes may then be kept beyond it.
+// While somebody writes fast, a copy that was filled would else never find the log behind its chunks.
+func (v *Volume) Spare(reader string, spare bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.log.spareFor(reader, spare, min(v.imageUsed, mostSpared))
+}
+
+func (l *log) spareFor(reader string, spare bool, more int64) {
+	if delete(l.spared, reader); spare {
+		l.spared[reader] = true
+	}
+	if l.more = 0; len(l.spared) > 0 {
+		l.more = more
+	}
+	l.trim()
+}
+
 // Forget says that a reader needs nothing any more.
 func (v *Volume) Forget(reader string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.log.readers, reader)
-	v.log.trim()
+	v.log.spareFor(reader, false, v.log.more)
 }
 
 // Archived says that the archive has every record up to lsn: the log need not

@@ -389,3 +389,52 @@ func TestKeep(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSpare: for a reader that is there and reads, the log keeps more than its bound, up to
+// what the image takes, and no longer than it is there.
+func TestSpare(t *testing.T) {
+	disk := crashfs.New()
+	makeSmall(t, disk)
+	w := worker{rng: rand.New(rand.NewPCG(1, 28))}
+	var err error
+	if w.v, err = openQueue(disk, 1, w.queue); err != nil {
+		t.Fatal(err)
+	}
+	v := w.v
+	v.Forget(ArchiveReader)
+	for v.Stats().Recycled == 0 || v.Stats().ImageBytes < 4*small.Segment {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := v.Stats().QueueBytes; got != 0 {
+		t.Fatalf("%d bytes are held, and there is no queue", got)
+	}
+	most := v.Stats().ImageBytes
+	from := v.Stats().Durable
+	v.Keep("n1", from)
+	v.Spare("n1", true)
+	for v.Stats().QueueBytes < most-2*small.Segment {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.ReadLog(from, 1); err != nil {
+		t.Errorf("read what is kept for a reader that is there: %v", err)
+	}
+	for v.Stats().Recycled <= from {
+		if err := w.step(); err != nil {
+			t.Fatal(err)
+		}
+		if got := v.Stats().QueueBytes; got > most {
+			t.Fatalf("%d bytes are held; the image took %d", got, most)
+		}
+	}
+	v.Spare("n1", false)
+	if got := v.Stats().QueueBytes; got != 0 {
+		t.Errorf("%d bytes are held for a reader that is gone", got)
+	}
+	if err := w.verifyOpen(); err != nil {
+		t.Error(err)
+	}
+}

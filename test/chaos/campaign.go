@@ -56,6 +56,10 @@ type campaign struct {
 	user  *session
 	deck  map[string][]fault // what is left of each kind of fault before it is shuffled anew
 	tally tally
+
+	order     []int      // of the ways that copies are rebuilt by
+	scribbler *scribbler // nil before the first rebuild
+	scribbled *session   // beside which it works
 }
 
 // run makes a cluster and does all rounds on it.
@@ -67,7 +71,7 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 	c := &campaign{options: opts, rng: rand.New(rand.NewPCG(opts.seed, 1)), apis: map[*lab.Node]*agentapi.Client{}, deck: map[string][]fault{}}
 	c.tally.start = time.Now()
 	c.c, err = lab.NewCluster(ctx, dir, opts.nodes, lab.ClusterOptions{Machine: lab.Options{
-		Ballast: opts.ballast, Disk: 4 << 30, AgentArgs: agentArgs(opts.lease),
+		Ballast: opts.ballast, Disk: 4 << 30, AgentArgs: opts.agentArgs(),
 	}})
 	if err != nil {
 		return &c.tally, err
@@ -87,6 +91,13 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 // while may need chunks.
 func agentArgs(lease time.Duration) []string {
 	return []string{"--lease", lease.String(), "--log-capacity", "256M"}
+}
+
+func (o options) agentArgs() []string {
+	if o.rounds == 0 && o.rebuilds > 0 {
+		return rebuildArgs(o.lease)
+	}
+	return agentArgs(o.lease)
 }
 
 func (c *campaign) campaign(ctx context.Context) error {
@@ -138,6 +149,9 @@ func (c *campaign) end(ctx context.Context) error {
 	}
 	n := c.user.node
 	c.user.kill()
+	if err := c.endScribbler(ctx); err != nil {
+		return err
+	}
 	if err := c.api(n).Detach(ctx, volumeName, c.user.holder); err != nil {
 		return err
 	}

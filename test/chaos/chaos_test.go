@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"strconv"
@@ -39,7 +40,7 @@ func campaignIn(t *testing.T, opts options) {
 	tally, err := run(t.Context(), opts)
 	tally.print(&said)
 	t.Logf("seed %d\n%s", opts.seed, said.String())
-	if err != nil {
+	if err := errors.Join(err, tally.never()); err != nil {
 		t.Fatal(err)
 	}
 	if tally.rate() < leastRate { // K2

@@ -50,6 +50,9 @@ func campaignOf(ctx context.Context, opts options) error {
 	if err == nil && t.rate() < leastRate {
 		err = fmt.Errorf("only %.1f writes a second were acknowledged: %w", t.rate(), errIdle)
 	}
+	if err == nil {
+		err = t.never()
+	}
 	return err
 }
 
@@ -68,8 +71,11 @@ func exit(err error) {
 
 // actAs plays the user's part, where the arguments ask for it.
 func actAs(args []string) (done bool, err error) {
-	if len(args) < 2 || args[1] != "use" {
-		return false, nil
+	switch {
+	case len(args) > 1 && args[1] == "use":
+		return true, use(args[2:])
+	case len(args) == 6 && args[1] == "scribble":
+		return true, scribbleOn(args[2:])
 	}
-	return true, use(args[2:])
+	return false, nil
 }

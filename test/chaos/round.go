@@ -33,6 +33,7 @@ type round struct {
 	took     time.Duration // until another had its first write acknowledged
 	waited   bool          // only after all was mended
 	compared verdict
+	rebuilt  rebuilding
 }
 
 func (r *round) String() string {
@@ -46,6 +47,9 @@ func (r *round) String() string {
 	if r.compared.copies > 0 {
 		came += fmt.Sprintf("; %d copies are the same at LSN %d", r.compared.copies, r.compared.at)
 	}
+	if len(r.rebuilt.ways) > 0 {
+		came += "; rebuilt: " + strings.Join(r.rebuilt.ways, ", ")
+	}
 	n, _ := r.user.heard.Acks()
 	return fmt.Sprintf("%4d  %s: %s, %s; %d acks; %s", r.number, r.primary.Name, r.disturbance, r.loss, n, came)
 }
@@ -54,6 +58,9 @@ func (r *round) run(ctx context.Context) error {
 	// What is broken is mended even when the round fails: the logs say more then.
 	defer func() { _ = r.mend(context.WithoutCancel(ctx)) }() // a round that went well has mended all
 	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	if err := r.compareSometimes(ctx); err != nil {
 		return err
 	}
 	next, err := r.strike(ctx)
@@ -118,10 +125,7 @@ func (r *round) prepare(ctx context.Context) error {
 	if r.bystander == r.follower {
 		r.bystander = all[0]
 	}
-	if err := r.user.awaitAcks(ctx, 30+r.rng.IntN(150)); err != nil {
-		return err
-	}
-	return r.compareSometimes(ctx)
+	return r.user.awaitAcks(ctx, 30+r.rng.IntN(150))
 }
 
 // awaitWell waits until as many copies are in sync as there shall be.

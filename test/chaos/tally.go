@@ -20,6 +20,10 @@ type tally struct {
 	compared  int // copies
 	took      []time.Duration
 	faults    map[string]int
+
+	ways   map[string]int // that copies were rebuilt by
+	wanted map[string]int // rounds that should have shown that way
+	did    map[string]int // by scribblers, while a copy was rebuilt
 }
 
 func (t *tally) add(r *round) {
@@ -30,6 +34,9 @@ func (t *tally) add(r *round) {
 	t.faults[r.loss]++
 	t.faults[r.disturbance]++
 	t.compared += r.compared.copies
+	if r.rebuilt.shows != nil {
+		r.rebuilt.addTo(t)
+	}
 	if r.survived {
 		t.survived++
 		return
@@ -67,5 +74,11 @@ func (t *tally) print(w io.Writer) {
 	fmt.Fprintf(w, "first acknowledgement elsewhere: p50 %.2f s, p99 %.2f s, of %d\n", t.percentile(50).Seconds(), t.percentile(99).Seconds(), len(t.took))
 	for _, name := range slices.Sorted(maps.Keys(t.faults)) {
 		fmt.Fprintf(w, "  %4d × %s\n", t.faults[name], name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.ways)) {
+		fmt.Fprintf(w, "  %4d × rebuilt: %s\n", t.ways[name], name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.did)) {
+		fmt.Fprintf(w, "  %4d × %s, while a copy was rebuilt\n", t.did[name], name)
 	}
 }

@@ -31,6 +31,8 @@ type Log interface {
 	ReadLog(after ballast.LSN, limit int64) ([]volume.Batch, error)
 	Keep(reader string, after ballast.LSN)
 	Forget(reader string)
+	// Spare says whether the log keeps more than that for a reader that is there and reads.
+	Spare(reader string, spare bool)
 	// SnapshotOf begins a snapshot of the chunks that changed after what changedAfter
 	// says of each; it is asked once for every chunk. It is of a committed record, and waits for no copy.
 	SnapshotOf(ctx context.Context, changedAfter func(chunk int) ballast.LSN) (Snapshot, error)

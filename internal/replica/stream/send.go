@@ -102,6 +102,7 @@ func (h *Hub) trim() {
 func (s *session) stream(ctx context.Context) error {
 	for {
 		sent, behind, err := s.sendRing()
+		s.spare(behind)
 		if behind && err == nil {
 			sent, err = s.sendLog(ctx)
 		}

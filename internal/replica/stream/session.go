@@ -37,6 +37,7 @@ type session struct {
 
 	heard     time.Duration // when the read deadline was set
 	silent    time.Duration // how long the peer may be, as it announced
+	spared    bool          // the log keeps more for it
 	unflushed int           // bytes of the log since a flush was asked for
 	pacer     pacer
 	gain      gain
@@ -63,6 +64,7 @@ func (s *session) close() {
 	}
 	s.pulsing.Unlock()
 	_ = s.conn.Close() // nothing more is said
+	s.spare(false)
 	s.h.mu.Lock()
 	p := s.p
 	p.conn, p.streaming, p.live, p.flying, p.flyBytes = nil, false, false, nil, 0
@@ -70,6 +72,14 @@ func (s *session) close() {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	p.out = nil
+}
+
+// spare has the log keep more for a peer that catches up, or no more than for others.
+func (s *session) spare(spare bool) {
+	if s.spared != spare {
+		s.spared = spare
+		s.h.log.Spare(s.p.reader(), spare)
+	}
 }
 
 // serve brings the peer to where it follows, and streams to it.
@@ -156,6 +166,7 @@ func (s *session) greet() (*wire.Welcome, error) {
 
 // lead brings the copy to where it can follow the log, and then streams.
 func (s *session) lead(ctx context.Context, w *wire.Welcome) error {
+	s.spare(true)
 	state := replica.State{Lineage: w.Lineage, Last: w.Last, Applied: w.Applied, Complete: w.Complete}
 	for {
 		m, err := s.meet(state)
