@@ -252,6 +252,33 @@ func TestFencedIsTakenDown(t *testing.T) {
 	}
 }
 
+// TestFencedWhileDockerUnmounts: docker answers that a container is killed when its volumes
+// are unmounted, so it must not be kept waiting for that by who waits for it.
+func TestFencedWhileDockerUnmounts(t *testing.T) {
+	m := newMachine()
+	n, _, _ := among(t, m)
+	mustCreate(t, n, "db", nil)
+	mustAttach(t, n, "db", "docker:a")
+	unmounted := make(chan error, 1)
+	m.set(func() {
+		m.killing = func(ctx context.Context) error {
+			err := n.Detach(ctx, "db", "docker:a")
+			unmounted <- err
+			return err
+		}
+		for _, e := range m.engines {
+			e.fenced = "the lease was past for too long"
+		}
+	})
+	if err := <-unmounted; err != nil {
+		t.Errorf("docker's unmount while its container is killed: %v", err)
+	}
+	eventually(t, "it is taken down", func() bool { return len(m.left()) == 0 && stateOf(t, n, "db") != stateAttached })
+	if v, err := n.Inspect("db"); err != nil || len(v.holders) > 0 {
+		t.Errorf("holders %v, %v; want none", v.holders, err)
+	}
+}
+
 // A20: what may be deleted.
 func TestMayDrop(t *testing.T) {
 	two := ballast.VolumeSpec{MinCopies: 2}

@@ -24,6 +24,11 @@ func (n *node) Detach(ctx context.Context, name, holder string) error {
 		return fmt.Errorf("detach volume: %w", err)
 	}
 	s := n.slot(rec.ID)
+	if a := s.current(); a != nil && a.isOver() != "" {
+		// It is being taken away, and its holds with it. Docker asks while it ends a container
+		// for that, and says that it is ended when it is answered: who takes it away waits for that.
+		return nil
+	}
 	released, done := make(chan struct{}), make(chan error, 1)
 	ok := n.do(func(ctx context.Context) { done <- n.letGo(ctx, s, holder, func() { close(released) }) })
 	if !ok {

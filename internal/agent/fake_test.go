@@ -31,6 +31,7 @@ type machine struct {
 	steps   []string
 	used    map[string]bool // by containers; nil: docker does not answer
 	disks   map[string]*fakeDisk
+	killing func(context.Context) error // what docker does while it kills a container; nil: nothing
 }
 
 type fakeEngine struct {
@@ -259,6 +260,14 @@ func (m *machine) KillUsers(ctx context.Context, volume, mountpoint string) ([]s
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if killing := m.killing; killing != nil {
+		m.mu.Unlock()
+		err := killing(ctx)
+		m.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+	}
 	for _, d := range m.devices {
 		if d.spec.Mountpoint == mountpoint && d.busy {
 			d.busy = false
