@@ -142,6 +142,31 @@ func mentions(t *testing.T) (kept, attacked map[string]bool) {
 }
 
 // A file that has outgrown this has a noun missing.
+// TestConditionsAndMetricsAreDocumented reads both out of the code that raises and collects them.
+func TestConditionsAndMetricsAreDocumented(t *testing.T) {
+	page := read(t, "docs/operations/troubleshooting.md")
+	code := regexp.MustCompile(`(?m)^(?:const|\t)\s*(?i:cond)[A-Z]\w*\s*= "([a-z-]+)"`)
+	metric := regexp.MustCompile(`"(ballast_[a-z_]+)"`)
+	found := map[string]bool{}
+	walk(t, func(path string) {
+		if !strings.HasPrefix(path, "internal/") || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		text := read(t, path)
+		for _, m := range slices.Concat(code.FindAllStringSubmatch(text, -1), metric.FindAllStringSubmatch(text, -1)) {
+			found[m[1]] = true
+		}
+	})
+	if len(found) < 40 {
+		t.Errorf("found %d conditions and metrics; the test does not see them all", len(found))
+	}
+	for name := range found {
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("%s is in the code and not in docs/operations/troubleshooting.md", name)
+		}
+	}
+}
+
 func TestFilesAreShort(t *testing.T) {
 	const longest = 500
 	for _, p := range packages(t) {

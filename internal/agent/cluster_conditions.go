@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
@@ -17,6 +18,7 @@ const (
 	condQuorumAtRisk = "quorum-at-risk"
 	condTooFewCopies = "too-few-copies"
 	condTooFewNodes  = "too-few-nodes"
+	condNoCopy       = "no-copy-reachable"
 	condNotJoined    = "not-joined"
 	condArchives     = "archives-differ"
 )
@@ -31,7 +33,7 @@ func (n *node) noteCluster() {
 		n.health.clear("", condNodeAway, condQuorumAtRisk, condArchives, condRecords) // of a cluster that this node is not in
 		return
 	}
-	n.noteAway(nodes)
+	n.noteAway()
 	n.noteQuorum(nodes)
 	n.noteArchives(nodes)
 	for _, rec := range n.records.List() {
@@ -80,11 +82,11 @@ func (n *node) askWhetherRemoved(ctx context.Context) {
 	}
 }
 
-func (n *node) noteAway(nodes []cluster.Node) {
+func (n *node) noteAway() {
 	var away []string
-	for _, k := range nodes {
-		if n.awayFor(k.Name) > 0 {
-			away = append(away, string(k.Name))
+	for _, v := range n.listNodes() { // which notes since when
+		if v.state == nodeAway {
+			away = append(away, string(v.Name))
 		}
 	}
 	if len(away) == 0 {
@@ -115,7 +117,7 @@ func (n *node) noteQuorum(nodes []cluster.Node) {
 		keeper := members[0].Node
 		n.health.raise("", condQuorumAtRisk, fmt.Sprintf("The cluster has two nodes, and %s alone keeps its records: when that one is away no volume can be taken over or attached.", keeper),
 			"let a third machine join, which needs no volumes: ballast token create")
-	case voters > 1 && there <= voters/2+1 && there < voters:
+	case there == voters/2+1 && there < voters: // with fewer the records cannot be read, which is said
 		n.health.raise("", condQuorumAtRisk, fmt.Sprintf("Only %d of the %d nodes that keep the records are there: when another one goes away no volume can be taken over or attached.", there, voters),
 			"start the nodes that are away; see `ballast node ls`")
 	default:
@@ -164,12 +166,13 @@ func archivesTitle(node, own string, without, other []string, nodes int) string 
 // noteCopies says that a volume has fewer in-sync copies than it shall have.
 func (n *node) noteCopies(rec cluster.Record, nodes int) {
 	wanted := rec.Spec.CopiesWanted(nodes)
-	if rec.Epoch == 0 || !n.isConcerned(rec) || len(rec.InSync) >= wanted {
+	n.noteNoCopy(rec)
+	if rec.Epoch == 0 || !n.isConcerned(rec) || len(rec.InSync) >= wanted || n.health.holds(rec.ID, condNoCopy) {
 		n.health.clear(rec.ID, condTooFewCopies, condTooFewNodes)
 		return
 	}
 	if wanted > nodes {
-		n.health.raise(rec.ID, condTooFewNodes, fmt.Sprintf("Volume %q shall have %d copies, and there are %d nodes; it has %d in sync.", rec.Name, wanted, nodes, len(rec.InSync)),
+		n.health.raise(rec.ID, condTooFewNodes, fmt.Sprintf("Volume %q shall have %d copies on a cluster of %d; in sync: %d.", rec.Name, wanted, nodes, len(rec.InSync)),
 			"let another machine join: ballast token create")
 		n.health.clear(rec.ID, condTooFewCopies)
 		return
@@ -177,6 +180,26 @@ func (n *node) noteCopies(rec cluster.Record, nodes int) {
 	n.health.clear(rec.ID, condTooFewNodes)
 	n.health.raise(rec.ID, condTooFewCopies, fmt.Sprintf("Volume %q shall have %d copies in sync and has %d: %s", rec.Name, wanted, len(rec.InSync), n.riskOf(rec)),
 		"see `ballast volume inspect "+rec.Name+"`; a copy is made by itself where a node is up and has room")
+}
+
+// noteNoCopy says that a volume cannot be attached, for all that has its latest writes is away.
+func (n *node) noteNoCopy(rec cluster.Record) {
+	if !n.isStranded(rec) {
+		n.health.clear(rec.ID, condNoCopy)
+		return
+	}
+	n.health.raise(rec.ID, condNoCopy, fmt.Sprintf("Volume %q cannot be attached: every node with an in-sync copy is away: %s. Nothing acknowledged is lost if one of them comes back.", rec.Name, joinNodes(rec.InSync)),
+		"start one of them; if all are lost for good, see what going on without them loses: ballast volume failover "+rec.Name)
+}
+
+// isStranded reports whether no in-sync copy of a volume can be reached that matters. Without
+// the records, everybody seems to be away.
+func (n *node) isStranded(rec cluster.Record) bool {
+	ready, _ := n.records.Ready()
+	if !ready || len(rec.InSync) == 0 || !rec.Formatted || rec.Spec.Class == ballast.Scratch || rec.Spec.Class == ballast.Cache {
+		return false
+	}
+	return !slices.ContainsFunc(rec.InSync, func(k ballast.NodeID) bool { return !n.isAway(k) })
 }
 
 // isConcerned reports whether this node is the one to say something of a volume: who holds

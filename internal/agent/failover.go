@@ -98,10 +98,8 @@ func (n *node) askCopy(ctx context.Context, node ballast.NodeID, id ballast.Volu
 		return st, nil
 	case n.records.Session(node).Over:
 		return st, fmt.Errorf("node %s is away: %w", node, ballast.ErrNotReady)
-	case ctx.Err() != nil:
-		return st, fmt.Errorf("node %s did not answer within %s: %w", node, prepareBudget, ballast.ErrNotReady)
 	}
-	return st, fmt.Errorf("ask node %s: %w", node, err)
+	return st, fmt.Errorf("node %s: %w", node, err)
 }
 
 // usable says why a copy cannot be gone on from.

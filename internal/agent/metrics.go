@@ -49,10 +49,11 @@ func (m *meters) timeAttach(start time.Time) func(*error) {
 
 var (
 	volumeLabels = []string{"volume", "node"}
+	copyLabels   = []string{"volume", "copy", "node"}
 
 	descSize     = prometheus.NewDesc("ballast_volume_size_bytes", "Disk space that a volume's files take on this node.", volumeLabels, nil)
 	descCapacity = prometheus.NewDesc("ballast_volume_capacity_bytes", "The size that a volume has for its users.", volumeLabels, nil)
-	descState    = prometheus.NewDesc("ballast_volume_state", "1 for the state that a volume is in on this node, 0 for the others.", append([]string{"state"}, volumeLabels...), nil)
+	descState    = prometheus.NewDesc("ballast_volume_state", "1 for the state that a volume is in, as this node sees it, 0 for the others.", append([]string{"state"}, volumeLabels...), nil)
 	descHolders  = prometheus.NewDesc("ballast_volume_holders", "Who holds a volume on this node.", volumeLabels, nil)
 	descEpoch    = prometheus.NewDesc("ballast_volume_epoch", "The epoch of a volume's latest attach.", volumeLabels, nil)
 	descLog      = prometheus.NewDesc("ballast_volume_log_bytes", "Log of a volume that is not folded into its image yet.", volumeLabels, nil)
@@ -64,11 +65,20 @@ var (
 	descLag      = prometheus.NewDesc("ballast_archive_lag_seconds", "For how long the oldest flush of a volume has waited to be archived; 0: everything is.", volumeLabels, nil)
 	descQueued   = prometheus.NewDesc("ballast_archive_queued_bytes", "Log of a volume that is kept until it is archived.", volumeLabels, nil)
 	descTail     = prometheus.NewDesc("ballast_archive_tail_bytes", "Log tail of a volume in the archive since the last base snapshot, before compression.", volumeLabels, nil)
-	descMissing  = prometheus.NewDesc("ballast_volume_missing_bytes", "What a volume has in the archive alone.", volumeLabels, nil)
+	descMissing  = prometheus.NewDesc("ballast_volume_missing_bytes", "What of a volume is not on its primary yet: the archive has it, or another copy.", volumeLabels, nil)
 	descVerified = prometheus.NewDesc("ballast_archive_verified", "1 when the last test restore of a volume went well, 0 when it did not.", volumeLabels, nil)
 	descVerifyAt = prometheus.NewDesc("ballast_archive_verified_timestamp_seconds", "When a volume was last restored as a test.", volumeLabels, nil)
 	descTrash    = prometheus.NewDesc("ballast_trash_volumes", "Removed volumes that can be restored.", []string{"node"}, nil)
 	descRecords  = prometheus.NewDesc("ballast_records_ready", "1 when volumes can be made and changed.", []string{"node"}, nil)
+	descNode     = prometheus.NewDesc("ballast_node_up", "1 for each node of the cluster that is there, as this node sees it, 0 for one that is away.", []string{"peer", "node"}, nil)
+	descMember   = prometheus.NewDesc("ballast_node_keeps_records", "1 for each node that keeps the cluster's records, 0 for the others.", []string{"peer", "node"}, nil)
+	descSession  = prometheus.NewDesc("ballast_lease_seconds", "For how long others wait for a silent node until they take over what it has.", []string{"node"}, nil)
+	descEnds     = prometheus.NewDesc("ballast_certificate_end_timestamp_seconds", "When this node's certificate ends; it is renewed long before.", []string{"node"}, nil)
+	descPrimary  = prometheus.NewDesc("ballast_volume_primary", "1 on the node that has a volume attached, 0 on the others.", volumeLabels, nil)
+	descWanted   = prometheus.NewDesc("ballast_volume_copies_wanted", "In-sync copies that a volume shall have.", volumeLabels, nil)
+	descInSync   = prometheus.NewDesc("ballast_volume_copies_in_sync", "In-sync copies of a volume, on nodes that are there.", volumeLabels, nil)
+	descCopy     = prometheus.NewDesc("ballast_copy_in_sync", "1 for each copy of a volume that has every acknowledged write, 0 for the others; said by its primary.", copyLabels, nil)
+	descCopyLag  = prometheus.NewDesc("ballast_copy_lag_bytes", "Log that a copy has not acknowledged yet; said by its primary.", copyLabels, nil)
 	descHealth   = prometheus.NewDesc("ballast_condition", "1 for each condition that an operator should look at.", []string{"code", "volume", "node"}, nil)
 )
 
@@ -102,6 +112,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	ready, _ := c.node.records.Ready()
 	out <- gauge(descRecords, truth(ready), node)
 	out <- gauge(descTrash, float64(len(c.node.records.Trash())), node)
+	c.node.collectCluster(out)
 	for _, cond := range c.node.health.all() {
 		out <- gauge(descHealth, 1, cond.code, names[string(cond.volume)], node)
 	}
@@ -116,7 +127,8 @@ func collectVolume(out chan<- prometheus.Metric, v volumeView, node string) {
 	for _, s := range states() {
 		out <- gauge(descState, truth(s == v.state), string(s), name, node)
 	}
-	if v.state != stateAttached {
+	collectCopies(out, v, node)
+	if v.state != stateAttached || v.mountpoint == "" { // who has it attached tells the rest
 		return
 	}
 	out <- gauge(descLog, float64(v.status.LogBytes), name, node)

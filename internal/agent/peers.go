@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/ballast-io/ballast"
@@ -98,7 +100,7 @@ func (p httpPeers) call(ctx context.Context, node ballast.NodeID, method, path s
 
 // do makes one request; the caller must close the body of its answer.
 func (p httpPeers) do(ctx context.Context, node ballast.NodeID, method, path string, body any) (*http.Response, error) {
-	c, url, err := p.client(node)
+	c, base, err := p.client(node)
 	if err != nil {
 		return nil, err
 	}
@@ -108,19 +110,30 @@ func (p httpPeers) do(ctx context.Context, node ballast.NodeID, method, path str
 			return nil, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, url+path, &content)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, &content)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("it cannot be asked: %w", withoutURL(err))
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close() // was only read
 		return nil, refusedBy(resp)
 	}
 	return resp, nil
+}
+
+// withoutURL leaves out of an error what was asked for, which says nothing to a person.
+func withoutURL(err error) error {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		err = asked.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("it does not answer: %w", ballast.ErrNotReady)
+	}
+	return err
 }
 
 // refusedBy turns another node's answer back into the error that it was.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -61,12 +62,17 @@ func (s volumeService) Failover(ctx context.Context, r *connect.Request[v1.Failo
 	return connect.NewResponse(resp), nil
 }
 
+// withoutKind is an error as a table shows it: that it is a kind of error is said elsewhere.
+func withoutKind(err error) string {
+	return strings.TrimSuffix(strings.TrimSuffix(errorText(err), ": "+ballast.ErrNotReady.Error()), ": "+ballast.ErrNotFound.Error())
+}
+
 func failoverMessage(plan failoverPlan) *v1.FailoverResponse {
 	m := &v1.FailoverResponse{Choice: string(plan.choice), Loses: plan.loses}
 	for _, c := range plan.candidates {
 		m.Candidates = append(m.Candidates, &v1.Candidate{
 			Node: string(c.node), Epoch: uint64(lastEpochOf(c.state)), Lsn: uint64(c.state.State.Last), InSync: c.inSync,
-			Error: errorText(c.usable()), WrittenAt: optionalTime(c.state.WrittenAt), SetAside: plan.setAside(c) != nil,
+			Error: withoutKind(c.usable()), WrittenAt: optionalTime(c.state.WrittenAt), SetAside: plan.setAside(c) != nil,
 		})
 	}
 	return m
