@@ -146,7 +146,7 @@ func mentions(t *testing.T) (kept, attacked map[string]bool) {
 func TestConditionsAndMetricsAreDocumented(t *testing.T) {
 	page := read(t, "docs/operations/troubleshooting.md")
 	code := regexp.MustCompile(`(?m)^(?:const|\t)\s*(?i:cond)[A-Z]\w*\s*= "([a-z-]+)"`)
-	metric := regexp.MustCompile(`"(ballast_[a-z_]+)"`)
+	metric := regexp.MustCompile(`(?:NewDesc\(|Name: )"(ballast_[a-z_]+)"`)
 	found := map[string]bool{}
 	walk(t, func(path string) {
 		if !strings.HasPrefix(path, "internal/") || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
