@@ -38,7 +38,7 @@ const volumeName = "db"
 
 // Limits on what waits for the product. They bound failures only.
 const (
-	wellLimit = 90 * time.Second // until enough copies are in sync
+	wellLimit = 3 * time.Minute  // until enough copies are in sync
 	ackLimit  = 30 * time.Second // until a primary that lives has gone on
 	takeLimit = 30 * time.Second // until another has taken over that can, beyond the lease
 	backLimit = 2 * time.Minute  // until the volume can be used again when all is mended

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -323,10 +324,11 @@ func scribbleOn(args []string) error {
 	fmt.Println("@wiped")
 	all := newScribbles(n[0])
 	for {
-		o := all.next()
+		o, began := all.next(), time.Now()
 		if err := p.do(o, all); err != nil {
 			return fmt.Errorf("%s: %w", o.kind, err)
 		}
+		time.Sleep(min(2*time.Since(began), 100*time.Millisecond)) // the disk is for others, too
 		if _, err := fmt.Println("@did", o.kind); err != nil {
 			return err
 		}

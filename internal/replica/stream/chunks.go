@@ -178,7 +178,9 @@ func (s *session) staged(lsn ballast.LSN) (replica.State, error) {
 		return replica.State{}, fmt.Errorf("%s was brought to record %d, and says that it is at %d", s.p.node, lsn, ack.Durable)
 	}
 	s.h.mu.Lock()
-	s.p.fillings++
+	if s.p.fillings++; s.p.fillings > 1 {
+		s.p.drag.more() // the log behind the one before was too short
+	}
 	s.h.mu.Unlock()
 	return replica.State{Lineage: s.h.lineage, Last: lsn, Applied: lsn, Complete: true}, nil
 }

@@ -316,6 +316,13 @@ func (h *Hub) Complete() {
 
 // Ship implements [volume.Shipper].
 func (h *Hub) Ship(b volume.Batch) {
+	if rest := h.ship(b); rest > 0 {
+		time.Sleep(rest) // as if the disk were slower, and no longer than mostRest
+	}
+}
+
+// ship hands a batch to who streams it, and returns how long writers are to rest.
+func (h *Hub) ship(b volume.Batch) (rest time.Duration) {
 	size := h.sizeNow()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -324,17 +331,19 @@ func (h *Hub) Ship(b volume.Batch) {
 	h.traffic.records += int64(len(b.Records))
 	h.traffic.bytes += int64(len(b.Data))
 	h.step(replica.Appended{Last: b.Last()})
+	rest = h.rest(len(b.Data))
 	if !h.anyStreaming() {
 		h.ring.release()
-		return
+		return rest
 	}
 	s := h.ring.push(b)
 	if s.n < eagerFrame {
-		return // a flush is about to follow, and takes it along; else the next tick does
+		return rest // a flush is about to follow, and takes it along; else the next tick does
 	}
 	for _, p := range h.peers {
 		p.kick()
 	}
+	return rest
 }
 
 // sizeNow asks the volume for its size, if it is open. The caller must not hold mu.

@@ -28,3 +28,35 @@ func TestGivesWayWhileItGains(t *testing.T) {
 		}
 	}
 }
+
+// TestDrag: writers rest more and more while a copy does not gain on them, within bounds,
+// and no more once it does.
+func TestDrag(t *testing.T) {
+	var d drag
+	now, lag := time.Second, int64(1000)
+	look := func(by int64) time.Duration {
+		now, lag = now+gainEvery, lag+by
+		d.look(now, lag)
+		return d.per
+	}
+	if got := look(0); got != 0 {
+		t.Errorf("at first writers rest for %v a MiB", got)
+	}
+	last := time.Duration(0)
+	for range 10 {
+		got := look(1)
+		if got < leastDrag || got > mostDrag || got <= last && got != mostDrag {
+			t.Errorf("after %v a MiB, and no gain, writers rest for %v", last, got)
+		}
+		last = got
+	}
+	if got := look(-50); got != last {
+		t.Errorf("with some gain writers rest for %v; want %v", got, last)
+	}
+	for range 10 {
+		look(-lag / 4)
+	}
+	if d.per != 0 {
+		t.Errorf("writers rest for %v a MiB while the copy gains", d.per)
+	}
+}

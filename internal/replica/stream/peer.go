@@ -50,6 +50,7 @@ type peer struct {
 	flyBytes  int
 	progress  float64
 	fillings  int           // with chunks, since it was live: after each one the log was too short
+	drag      drag
 	busy      time.Duration // when it was last sent something
 }
 
@@ -137,6 +138,9 @@ func (p *peer) lost(err error) {
 	}
 	if p.err == nil || err.Error() != p.err.Error() {
 		h.cfg.Log.Warn("stream to copy ended", "volume", h.log.ID(), "node", p.node, "error", err)
+	}
+	if !errors.Is(err, volume.ErrRecycled) {
+		p.drag = drag{}
 	}
 	p.setState(Connecting, err)
 	h.step(e)

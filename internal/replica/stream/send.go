@@ -165,7 +165,13 @@ func (s *session) sendLog(ctx context.Context) (bool, error) {
 	h.mu.Lock()
 	after := p.sent
 	p.setState(CatchingUp, nil)
+	before := p.drag.per
+	p.drag.look(h.now(), h.lag(after))
+	slowed := before == 0 && p.drag.per > 0
 	h.mu.Unlock()
+	if slowed {
+		h.cfg.Log.Info("copy does not gain on the writers, and slows them down", "volume", h.log.ID(), "node", p.node)
+	}
 	batches, err := h.log.ReadLog(after, logRead)
 	if err != nil {
 		return false, fmt.Errorf("read log of volume %s for %s: %w", h.log.ID(), p.node, err)

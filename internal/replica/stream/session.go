@@ -364,6 +364,9 @@ func (s *session) beat() {
 	if h.now()-p.busy > busyFor {
 		next = pulseIdle
 	}
+	if p.live {
+		p.drag.less()
+	}
 	durable, streaming := p.durable, p.streaming
 	p.out = wire.Encode(p.out, &wire.Ping{NextMillis: uint32(next.Milliseconds())})
 	h.mu.Unlock()
