@@ -33,7 +33,7 @@ const sitePassword = "of the tests"
 
 // emptyArchive is the folder of an archive without content, whose key is cheap to derive from
 // sitePassword: N=2, where a real one takes a third of a second, and ten under the race detector.
-const emptyArchive = "testdata/archive"
+const emptyArchive = "../archive/testdata/empty"
 
 func newSite(t *testing.T) *site {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/store"
 )
 
@@ -37,7 +38,7 @@ func TestStockResticChecksTheGoldenArchive(t *testing.T) {
 		t.Skip("restic is not installed")
 	}
 	_, dir := readGolden(t)
-	run := restic(t, filepath.Join(dir, "repo"))
+	run := restic(t, filepath.Join(dir, "repo"), testPassword)
 	if out := run("check", "--read-data"); !strings.Contains(out, "no errors were found") {
 		t.Errorf("check says:\n%s", out)
 	}
@@ -55,7 +56,7 @@ func readGolden(t *testing.T) (_ *Archive, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	return openArchive(t, st), dir
+	return openArchive(t, st, testPassword), dir
 }
 
 // describeGolden says what is in the archive: the history, and what each point restores.
@@ -119,7 +120,11 @@ func writeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	m := newModel(t, newArchive(t, st), 1, volumeID(1), 16)
+	repo, err := repository.Init(t.Context(), st, []byte(testPassword), repository.Host{Name: "n1", User: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newModel(t, New(st, repo, "ballast test"), 1, volumeID(1), 16)
 	m.open()
 	m.write(3, 5)
 	m.flush(true)

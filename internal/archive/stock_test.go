@@ -37,7 +37,7 @@ func TestStockResticRestores(t *testing.T) {
 		images = append(images, bytes.Clone(m.data))
 		m.grow()
 	}
-	run := restic(t, filepath.Join(dir, "repo"))
+	run := restic(t, filepath.Join(dir, "repo"), emptyPassword)
 	if out := run("check", "--read-data"); !strings.Contains(out, "no errors were found") {
 		t.Errorf("check says:\n%s", out)
 	}
@@ -106,15 +106,15 @@ func (m *model) overwrite(data []byte) {
 }
 
 // restic returns stock restic on a repository.
-func restic(t *testing.T, repo string) func(args ...string) string {
+func restic(t *testing.T, repo, password string) func(args ...string) string {
 	t.Helper()
-	password := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(password, []byte(testPassword), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return func(args ...string) string {
 		t.Helper()
-		args = append([]string{"-r", repo, "--password-file", password, "--no-cache"}, args...)
+		args = append([]string{"-r", repo, "--password-file", file, "--no-cache"}, args...)
 		return command(t, exec.CommandContext(t.Context(), "restic", args...))
 	}
 }

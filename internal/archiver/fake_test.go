@@ -1,28 +1,27 @@
 package archiver
 
 import (
+	"os"
 	"testing"
 
 	"github.com/ballast-io/ballast"
-	"github.com/ballast-io/ballast/internal/archive/repository"
 	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
-// newSite makes an empty archive, and returns its folder.
+// newSite makes an empty archive, whose key is cheap to derive, and returns its folder.
 func newSite(t *testing.T) (dir string, st store.Store) {
 	t.Helper()
 	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../archive/testdata/empty")); err != nil {
+		t.Fatal(err)
+	}
 	disk, err := vfs.OS(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { disk.Close() })
-	st = store.NewFolder(disk)
-	if _, err := repository.Init(t.Context(), st, []byte("of the tests"), repository.Host{Name: "n1", User: "root"}); err != nil {
-		t.Fatal(err)
-	}
-	return dir, st
+	return dir, store.NewFolder(disk)
 }
 
 // conditions is a [Health] of one volume, or of the node.

@@ -76,7 +76,7 @@ func (r *realm) survives(s *site, after *crashfs.FS) error {
 // LSN (R8; G4).
 func TestPowerCutOfCopies(t *testing.T) {
 	base := testSeed(t)
-	cuts := powerCuts / 2
+	cuts := max(powerCuts/2, 1500)
 	if testing.Short() {
 		cuts /= 10
 	}

@@ -391,7 +391,7 @@ func TestPowerCutUnderSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		disk.BeforeEach(func(op int) {
-			if rng.IntN(6) > 0 {
+			if rng.IntN(6*share) > 0 {
 				return
 			}
 			after := disk.PowerCut(rng)

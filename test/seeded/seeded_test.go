@@ -4,6 +4,7 @@
 package seeded
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"os/exec"
@@ -18,8 +19,8 @@ import (
 // part is code with bugs that can be asked for, and the tests that must find them.
 type part struct {
 	name  string
-	bugs  string // the file that names them
-	least int    // so many there are at least
+	bugs  []string // the files that name them
+	least int      // so many there are at least
 	tests []suite
 
 	finders map[string]string // the tests by bug, of the one suite; nil: all of each suite
@@ -34,43 +35,58 @@ type suite struct {
 var (
 	simulation = suite{"../../internal/replica/sim", "TestSimulation"}
 	parts      = []part{
-		{"volume", "../../internal/volume/bugs.go", 6, []suite{{"../../internal/volume", allOf(findersOfVolume)}}, findersOfVolume},
-		{"replica", "../../internal/replica/bugs.go", 18, []suite{{"../../internal/replica", "."}, simulation}, nil},
-		{"sim", "../../internal/replica/sim/bugs_test.go", 11, []suite{simulation}, nil},
+		{"volume", []string{"../../internal/volume/bugs.go"}, 33, []suite{{"../../internal/volume", allOf(findersOfVolume)}}, findersOfVolume},
+		{"replica", []string{"../../internal/replica/bugs.go"}, 18, []suite{{"../../internal/replica", "."}, simulation}, nil},
+		{"sim", []string{"../../internal/replica/sim/bugs_test.go"}, 11, []suite{simulation}, nil},
+		{
+			"streams", []string{"../../internal/replica/stream/bugs.go", "../../internal/replica/receiver/bugs.go"}, 7,
+			[]suite{{"../../internal/replica/stream", allOf(findersOfStreams)}}, findersOfStreams,
+		},
 	}
 )
 
 // TestSeededBugsAreFound runs the tests of each part once for every bug that it names,
-// and once without any.
+// and once without any. Each package is built once: which bug it has is said when it runs.
 func TestSeededBugsAreFound(t *testing.T) {
+	binaries := map[string]string{}
+	clean := map[suite]bool{}
 	for _, p := range parts {
-		t.Run(p.name, func(t *testing.T) {
-			var binaries []string
-			for _, s := range p.tests {
-				binaries = append(binaries, build(t, s))
+		for _, s := range p.tests {
+			if clean[s] {
+				continue
 			}
-			for i, s := range p.tests {
-				if out, err := runWith(t, binaries[i], s, ""); err != nil {
-					t.Fatalf("without a bug the tests fail: %v\n%s", err, out)
+			clean[s] = true
+			binaries[s.dir] = cmp.Or(binaries[s.dir], build(t, s))
+			t.Run(path.Base(s.dir)+" without a bug", func(t *testing.T) {
+				t.Parallel()
+				if out, err := runWith(t, binaries[s.dir], s, ""); err != nil {
+					t.Fatalf("the tests fail: %v\n%s", err, out)
 				}
-			}
-			for _, bug := range bugs(t, p) {
-				t.Run(bug, func(t *testing.T) {
-					for i, s := range p.tests {
-						if tests, ok := p.finders[bug]; ok {
-							s.run = exactly(tests)
-						} else if p.finders != nil {
-							t.Fatalf("nobody says which test finds %q", bug)
-						}
-						if _, err := runWith(t, binaries[i], s, bug); err != nil {
-							return
-						}
-					}
-					t.Errorf("no test found the bug %q", bug)
-				})
-			}
-		})
+			})
+		}
+		for _, bug := range bugs(t, p) {
+			t.Run(p.name+" "+bug, func(t *testing.T) {
+				t.Parallel()
+				find(t, p, binaries, bug)
+			})
+		}
 	}
+}
+
+// find wants that some test of a part finds a bug.
+func find(t *testing.T, p part, binaries map[string]string, bug string) {
+	t.Helper()
+	for _, s := range p.tests {
+		if tests, ok := p.finders[bug]; ok {
+			s.run = exactly(tests)
+		} else if p.finders != nil {
+			t.Fatalf("nobody says which test finds %q", bug)
+		}
+		if _, err := runWith(t, binaries[s.dir], s, bug); err != nil {
+			return
+		}
+	}
+	t.Errorf("no test found the bug %q", bug)
 }
 
 // exactly is a pattern of these tests, and no others whose names begin so.
@@ -100,15 +116,17 @@ func runWith(t *testing.T, binary string, s suite, bug string) ([]byte, error) {
 // bugs reads their names from the code, so that none can be forgotten here.
 func bugs(t *testing.T, p part) (names []string) {
 	t.Helper()
-	code, err := os.ReadFile(p.bugs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`bug = "([a-z-]+)"`).FindAllSubmatch(code, -1) {
-		names = append(names, string(m[1]))
+	for _, file := range p.bugs {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`bug = "([a-z-]+)"`).FindAllSubmatch(code, -1) {
+			names = append(names, string(m[1]))
+		}
 	}
 	if len(names) < p.least {
-		t.Fatalf("found %d bugs in %s; want at least %d", len(names), p.bugs, p.least)
+		t.Fatalf("found %d bugs in %v; want at least %d", len(names), p.bugs, p.least)
 	}
 	return names
 }

@@ -59,9 +59,9 @@ type mortal struct {
 // operation of their disks, and lets another copy lead: what was acknowledged is never lost
 // (G1, R1), what is there is a prefix (G2), and in the end all copies are the same (G4).
 func TestStorm(t *testing.T) {
-	seeds, rounds := 10, 8
+	seeds, rounds := storms, 8
 	if testing.Short() {
-		seeds = 4
+		seeds = min(seeds, 4)
 	}
 	first := uint64(1)
 	if text := os.Getenv("BALLAST_SEED"); text != "" {
