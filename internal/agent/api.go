@@ -99,5 +99,11 @@ func apiError(err error) error {
 			return connect.NewError(known.code, err)
 		}
 	}
+	if said, ok := errors.AsType[*connect.Error](err); ok { // what another node said
+		if said.Error() == err.Error() {
+			return said
+		}
+		return connect.NewError(said.Code(), errors.New(err.Error()))
+	}
 	return connect.NewError(connect.CodeInternal, err)
 }

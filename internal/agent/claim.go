@@ -83,6 +83,8 @@ func (n *node) claim(ctx context.Context, s *slot) (rec cluster.Record, w way, s
 		case errors.Is(err, ballast.ErrNoCopy) && w == wayHollow && rec.Spec.Class == ballast.Cache:
 			w = wayEmpty
 			continue
+		case errors.Is(err, errFilling) && pauseIn(wait, fillingPause):
+			s.setProcessing("waiting for the copy on another node to have everything from the archive")
 		case errors.Is(err, ballast.ErrNoCopy) && again: // what this node knew of the record was old
 			again = false
 		case n.mayPass(err) && !quiet.lasts(s.mayWait()) && pauseIn(wait, claimPause):
@@ -146,6 +148,12 @@ func (n *node) findWhole(ctx context.Context, rec cluster.Record) error {
 	}
 }
 
+// errFilling says that a copy has everything that was written to it, and not all that it was made of.
+var errFilling = errors.New("its copy still gets chunks from the archive, and can be attached there; it can be attached elsewhere when it has all")
+
+// fillingPause is how often such a copy is looked at.
+const fillingPause = time.Second
+
 // isWhole returns nil when the copy on another node lacks nothing.
 func (n *node) isWhole(ctx context.Context, other ballast.NodeID, id ballast.VolumeID) error {
 	st, err := n.peers.Copy(ctx, other, id)
@@ -157,7 +165,7 @@ func (n *node) isWhole(ctx context.Context, other ballast.NodeID, id ballast.Vol
 	case st.Err != "":
 		return fmt.Errorf("node %s: %s", other, st.Err)
 	case !st.State.Complete:
-		return fmt.Errorf("node %s: it lacks chunks", other)
+		return fmt.Errorf("node %s: %w", other, errFilling)
 	}
 	return nil
 }

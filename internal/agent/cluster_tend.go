@@ -55,7 +55,8 @@ func (n *node) endTending(view placement.View) (tended int) {
 			continue
 		}
 		v.Primary = ""
-		if lacking := placement.Tenders(placement.View{Nodes: view.Nodes, Volumes: []placement.Volume{v}, ReplaceAfter: view.ReplaceAfter}); len(lacking) > 0 {
+		lacking := placement.Tenders(placement.View{Nodes: view.Nodes, Volumes: []placement.Volume{v}, ReplaceAfter: view.ReplaceAfter})
+		if len(lacking) > 0 && (!s.isWanted() || s.isFilling()) {
 			tended++
 			continue
 		}
@@ -109,6 +110,20 @@ func (s *slot) isTended() bool {
 	return a != nil && a.tending.Load()
 }
 
+// isFilling reports whether the volume gets what it lacks from the archive. Nobody can have it from
+// another node before, and who interrupted that would have it later.
+func (s *slot) isFilling() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attached != nil && (s.status.TotalChunks == 0 || s.status.MissingChunks > 0)
+}
+
+// isWanted reports whether another node waits for the volume.
+func (s *slot) isWanted() bool {
+	a := s.current()
+	return a != nil && a.wanted.Load()
+}
+
 // yield ends tending, when nobody has attached the volume meanwhile.
 func (n *node) yield(ctx context.Context, s *slot) error {
 	if !s.isTended() {
@@ -135,6 +150,10 @@ func (n *node) yieldByName(ctx context.Context, name string) error {
 	s := n.peek(rec.ID)
 	if s == nil {
 		return nil
+	}
+	if a := s.current(); a != nil && s.isTended() && s.isFilling() && !rec.InTrash() {
+		a.wanted.Store(true)
+		return nil // as soon as it has everything
 	}
 	done := make(chan error, 1)
 	if !n.do(func(ctx context.Context) { done <- n.yield(ctx, s) }) {

@@ -74,7 +74,7 @@ func (n *node) makeHollowAt(s *slot, rec cluster.Record, at receiver.Point) erro
 	}
 	h := volume.Hollow{ID: rec.ID, Size: at.Size, LSN: at.LSN, Lineage: at.Lineage}
 	for _, r := range at.Lineage {
-		if r.From <= max(at.LSN, 1) {
+		if r.From <= at.LSN { // not that of this claim, where there is no record yet
 			h.Epoch = r.Epoch
 		}
 	}

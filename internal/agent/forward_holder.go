@@ -9,6 +9,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+	"github.com/ballast-io/ballast/internal/archive"
 	"github.com/ballast-io/ballast/internal/cluster"
 )
 
@@ -83,6 +84,25 @@ func (n *node) restoredBy(ctx context.Context, nameOrID string, m moment, inPlac
 		return "", nil
 	}
 	return at, nil
+}
+
+// nowOf has the node that has a volume bring what it has into the archive, and returns that point as a moment.
+// It reports false where the archive of this node does not have the same: then the other one has to go on from it.
+// Else what is made of it is made here, where it was asked for and is mostly used.
+func (n *node) nowOf(ctx context.Context, at ballast.NodeID, name, as string) (m moment, here bool, err error) {
+	resp, err := n.volumesAt(at).RestoreAt(ctx, connect.NewRequest(&v1.RestoreAtRequest{Name: name, As: as, DryRun: true}))
+	if err != nil {
+		return m, false, passedOn(at, err)
+	}
+	rec, o, err := n.archived(ctx, name)
+	if err != nil {
+		return m, false, nil //nolint:nilerr // the other node has an archive
+	}
+	point := resp.Msg.GetPoint()
+	m.at = point.GetTime().AsTime()
+	plan, err := o.Archive.Plan(ctx, rec.ID, archive.When{Time: m.at})
+	here = err == nil && uint64(plan.Point.LSN) == point.GetLsn() && uint64(plan.Point.Epoch) == point.GetEpoch()
+	return m, here, nil
 }
 
 // createFromAt has another node make a volume of one that is attached there.

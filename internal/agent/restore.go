@@ -291,7 +291,14 @@ func (n *node) createFrom(ctx context.Context, name string, options map[string]s
 		return n.look(rec), nil
 	}
 	if at, err := n.restoredBy(ctx, source, m, false); at != "" && err == nil {
-		return n.createFromAt(ctx, at, name, options)
+		now, here, err := n.nowOf(ctx, at, source, name)
+		if err != nil {
+			return volumeView{}, err
+		}
+		if !here {
+			return n.createFromAt(ctx, at, name, options)
+		}
+		m = now
 	}
 	out, err := n.RestoreAt(ctx, restoreRequest{name: source, moment: m, as: name, options: rest, asked: from})
 	if err != nil {

@@ -69,7 +69,15 @@ func (s volumeService) RestoreAt(ctx context.Context, r *connect.Request[v1.Rest
 	case err != nil:
 		return nil, apiError(err)
 	case at != "":
-		return passOn(ctx, at, s.node.volumesAt(at).RestoreAt, m)
+		here := false
+		if !req.inPlace && !req.dryRun {
+			if req.moment, here, err = s.node.nowOf(ctx, at, req.name, req.as); err != nil {
+				return nil, err
+			}
+		}
+		if !here {
+			return passOn(ctx, at, s.node.volumesAt(at).RestoreAt, m)
+		}
 	}
 	out, err := s.node.RestoreAt(ctx, req)
 	if err != nil {

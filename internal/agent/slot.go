@@ -44,6 +44,7 @@ type attachment struct {
 	partial    bool        // unmounting began and did not end; guarded by the slot's lock
 	goesOver   bool        // another node attaches it next, and archives what is left; likewise
 	tending    atomic.Bool // the engine runs for the copies alone; see tendCopies
+	wanted     atomic.Bool // another node waits for the end of that
 	told       told
 }
 
