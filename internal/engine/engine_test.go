@@ -113,7 +113,7 @@ func spawnWith(t *testing.T, cfg Config) *Client {
 
 func bury(t *testing.T, c *Client, dir string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := errors.Join(c.Kill(), c.Wait(ctx), device.Sweep(ctx, DeviceFile(dir))); err != nil {
 		t.Error(err)
@@ -156,7 +156,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-ticker.C:
@@ -365,7 +365,7 @@ func TestSIGTERM(t *testing.T) {
 	if err := device.Detach(t.Context(), DeviceFile(dir)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := c.Wait(ctx); err != nil {
 		t.Error(err)

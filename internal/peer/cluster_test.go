@@ -215,7 +215,7 @@ func (c *testCluster) serveWith(own *identity.Credentials, log *slog.Logger) str
 
 // readHello reads a stream's greeting.
 func readHello(conn net.Conn) (string, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		return "", err
 	}
 	p := make([]byte, 64)

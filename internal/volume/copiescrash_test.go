@@ -76,9 +76,9 @@ func (r *realm) survives(s *site, after *crashfs.FS) error {
 // LSN (R8; G4).
 func TestPowerCutOfCopies(t *testing.T) {
 	base := testSeed(t)
-	cuts := max(powerCuts/2, 1500)
+	cuts := max(powerCuts/5, 1500)
 	if testing.Short() {
-		cuts /= 10
+		cuts = min(cuts, 5000)
 	}
 	for run := range uint64(10) {
 		t.Run(fmt.Sprintf("run=%d", run), func(t *testing.T) {
