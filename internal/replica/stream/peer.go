@@ -49,7 +49,7 @@ type peer struct {
 	flying    []flight
 	flyBytes  int
 	progress  float64
-	fillings  int           // with chunks, since it was live: after each one the log was too short
+	fillings  int // with chunks, since it was live: after each one the log was too short
 	drag      drag
 	busy      time.Duration // when it was last sent something
 }
