@@ -48,7 +48,7 @@
 //	A24 A detached volume whose copies lack something is tended by one node, which lets go
 //	    of it for whoever wants it.
 //	A25 A primary whose copy fills in from another node goes on filling it after its engine or its node
-//	    died, as long as nobody else was the writer in between; else it begins anew.
+//	    died, as long as nobody else was the writer in between, nor may have been; else it begins anew.
 //
 // # The archive
 //

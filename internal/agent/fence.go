@@ -61,7 +61,8 @@ func (n *node) takeAway(ctx context.Context, s *slot, a *attachment, why string)
 		n.log.Warn("some of a volume that is another node's is still here, and of no use; the next attach tries again", "volume", a.record.Name, "error", err)
 	}
 	state := s.remembered()
-	state.Holders = nil
+	// What was filling in begins anew (A25): it may be over because nobody can go on filling it.
+	state.Holders, state.Since = nil, 0
 	if err := n.remember(s, state); err != nil {
 		n.log.Warn("holds on a volume that is another node's are still on disk; the next attach ends them", "volume", a.record.Name, "error", err)
 	}

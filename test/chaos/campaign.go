@@ -163,6 +163,8 @@ func (c *campaign) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	acks, _ := last.user.heard.Acks()
+	c.tally.acks += acks
 	return last.judge(reader)
 }
 

@@ -13,14 +13,15 @@ import (
 )
 
 var (
-	failovers = flag.Int("failovers", 15, "how often TestFailovers loses a primary")
-	rebuilds  = flag.Int("rebuilds", 4, "how often TestRebuilds loses one to a rebuilt copy")
+	failovers = flag.Int("failovers", 6, "how often TestFailovers loses a primary")
+	rebuilds  = flag.Int("rebuilds", 2, "how often TestRebuilds loses one to a rebuilt copy")
 )
 
 // lease of the nodes in tests.
 const lease = 3 * time.Second
 
-// TestFailovers attacks G1 to G4 and G6, as "make chaos" does for longer: every loss once.
+// TestFailovers attacks G1 to G4 and G6, as "make chaos" does for longer: here a few losses, and others each
+// time.
 func TestFailovers(t *testing.T) {
 	campaignIn(t, options{rounds: *failovers})
 }
@@ -43,17 +44,17 @@ func campaignIn(t *testing.T, opts options) {
 	if err := errors.Join(err, tally.never()); err != nil {
 		t.Fatal(err)
 	}
-	if tally.rate() < leastRate { // K2
-		t.Errorf("only %.1f writes a second were acknowledged", tally.rate())
+	if err := tally.says(); err != nil {
+		t.Error(err)
 	}
 }
 
-// seed is the one in BALLAST_SEED, or one that is always the same.
+// seed is the one in BALLAST_SEED, or another one each time: the log says which.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("BALLAST_SEED")
 	if text == "" {
-		return 1
+		return uint64(time.Now().UnixNano())
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {

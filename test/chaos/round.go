@@ -57,17 +57,52 @@ func (r *round) String() string {
 func (r *round) run(ctx context.Context) error {
 	// What is broken is mended even when the round fails: the logs say more then.
 	defer func() { _ = r.mend(context.WithoutCancel(ctx)) }() // a round that went well has mended all
-	if err := r.prepare(ctx); err != nil {
-		return err
-	}
-	if err := r.compareSometimes(ctx); err != nil {
-		return err
-	}
-	next, err := r.strike(ctx)
+	next, err := r.untilTakenOver(ctx)
 	if err != nil || r.survived {
 		return err
 	}
 	return errors.Join(r.bury(ctx, next), r.explain(ctx, r.goOn(ctx, next)))
+}
+
+// untilTakenOver is a round until another one has taken over.
+func (r *round) untilTakenOver(ctx context.Context) (next *session, err error) {
+	if err = r.prepare(ctx); err == nil {
+		err = r.compareSometimes(ctx)
+	}
+	if err == nil {
+		next, err = r.strike(ctx)
+	}
+	if err == nil || r.loss != "" || !r.leaseRanOut(ctx) {
+		return next, err
+	}
+	r.loss, r.struck, r.waited = byItself, time.Now(), true
+	if err := r.mend(ctx); err != nil {
+		return nil, fmt.Errorf("mend what was broken: %w", err)
+	}
+	return r.takeOver(ctx, backLimit)
+}
+
+// byItself is the loss of a primary whose node could not renew its lease in time, because the machine
+// is busy with other things: nothing is wrong with that. But see [tally.mostByThemselves].
+const byItself = "lost by itself"
+
+// leaseRanOut reports whether the user has ended because the primary was fenced off in time.
+func (r *round) leaseRanOut(ctx context.Context) bool {
+	if ended, _ := r.user.heard.Ended(); !ended {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackLimit)
+	defer cancel()
+	err := lab.Poll(ctx, "a word about the lease", func(ctx context.Context) error {
+		v, err := r.api(r.primary).Inspect(ctx, volumeName)
+		for _, c := range v.GetConditions() {
+			if c.GetCode() == "volume-fenced" && strings.Contains(c.GetTitle(), "could not renew its lease") {
+				return nil
+			}
+		}
+		return errors.Join(err, fmt.Errorf("conditions: %v", v.GetConditions()))
+	})
+	return err == nil
 }
 
 // explain adds to what users found wrong whether the copies agree about it (K4).
@@ -103,10 +138,17 @@ var errLost = errors.New("the primary is lost")
 
 // prepare waits until all is well, and looks who is who.
 func (r *round) prepare(ctx context.Context) error {
+	r.cast(nil)
 	v, err := r.awaitWell(ctx)
 	if err != nil {
 		return err
 	}
+	r.cast(v)
+	return r.user.awaitAcks(ctx, 30+r.rng.IntN(150))
+}
+
+// cast says who is who.
+func (r *round) cast(v *v1.Volume) {
 	var in, out []*lab.Node
 	for _, n := range r.c.Nodes {
 		switch {
@@ -117,15 +159,11 @@ func (r *round) prepare(ctx context.Context) error {
 			out = append(out, n)
 		}
 	}
-	if len(in) == 0 {
-		return errors.New("nobody but the primary is in sync")
-	}
 	all := append(in, out...)
-	r.follower, r.bystander = in[r.rng.IntN(len(in))], all[len(all)-1]
+	r.follower, r.bystander = all[r.rng.IntN(max(1, len(in)))], all[len(all)-1]
 	if r.bystander == r.follower {
 		r.bystander = all[0]
 	}
-	return r.user.awaitAcks(ctx, 30+r.rng.IntN(150))
 }
 
 // awaitWell waits until as many copies are in sync as there shall be.
@@ -205,6 +243,12 @@ func (r *round) mend(ctx context.Context) (err error) {
 func (r *round) lose(ctx context.Context, well bool) (*session, error) {
 	l := r.draw("loss", chosen(losses(), r.only))
 	r.loss = l.name
+	if l.everywhere && len(r.mends) > 0 { // what is off already cannot be switched off
+		r.disturbance = strings.TrimSuffix(r.disturbance, still) + " just now"
+		if err := r.mend(ctx); err != nil {
+			return nil, fmt.Errorf("mend what was broken: %w", err)
+		}
+	}
 	mend, err := l.strike(ctx, r)
 	r.struck = time.Now()
 	if mend != nil {

@@ -51,6 +51,20 @@ func (t *tally) add(r *round) {
 	t.took = append(t.took, r.took)
 }
 
+// mostByThemselves is how many primaries may be lost by themselves before it says nothing any more.
+func (t *tally) mostByThemselves() int { return 2 + t.rounds/4 }
+
+// says returns why a campaign shows too little (K2).
+func (t *tally) says() error {
+	switch n := t.faults[byItself]; {
+	case t.rate() < leastRate:
+		return fmt.Errorf("only %.1f writes a second were acknowledged: %w", t.rate(), errIdle)
+	case n > t.mostByThemselves():
+		return fmt.Errorf("%d primaries of %d were lost by themselves: this machine is too busy, or their leases are not renewed as they should be", n, t.rounds)
+	}
+	return nil
+}
+
 // percentile returns the p-th of 100 of the times that failovers took.
 func (t *tally) percentile(p int) time.Duration {
 	if len(t.took) == 0 {
