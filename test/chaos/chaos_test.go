@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,12 +50,15 @@ func campaignIn(t *testing.T, opts options) {
 	}
 }
 
+var anySeed = sync.OnceValue(func() uint64 { return uint64(time.Now().UnixNano()) })
+
 // seed is the one in BALLAST_SEED, or another one each time: the log says which.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("BALLAST_SEED")
 	if text == "" {
-		return uint64(time.Now().UnixNano())
+		t.Logf("BALLAST_SEED=%d repeats these choices", anySeed())
+		return anySeed()
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
