@@ -67,12 +67,11 @@ func (p *peer) gatherHead() {
 }
 
 // gatherFlush asks for what somebody waits for, once it was sent. Nobody waits for a copy that only
-// catches up: with a sync for each piece of the log it would never arrive.
+// catches up: it syncs what came while it synced what came before, and no smaller pieces, else it
+// would not come closer to a writer that is as fast as it.
 func (p *peer) gatherFlush() {
-	if !p.live && !p.h.leader.Requires(p.node) {
-		return
-	}
-	if want := min(p.h.wanted, p.sent); want > p.flushSent && want > p.durable {
+	want := min(p.h.wanted, p.sent)
+	if want > p.flushSent && want > p.durable && (p.durable >= p.flushSent || p.h.leader.Requires(p.node)) {
 		p.flushSent = want
 		p.out = wire.Encode(p.out, &wire.Flush{LSN: want})
 	}

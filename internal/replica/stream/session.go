@@ -332,6 +332,9 @@ func (s *session) acked(m *wire.Ack) error {
 		durable = m.Received
 	}
 	p.acked(m.Received, durable)
+	if p.flushSent < min(h.wanted, p.sent) && p.durable >= p.flushSent {
+		p.kick() // see gatherFlush
+	}
 	h.step(replica.Acked{Node: p.node, Stream: s.attempt, Received: m.Received, Durable: durable})
 	return nil
 }
