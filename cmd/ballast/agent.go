@@ -18,7 +18,7 @@ import (
 func newAgent(c *cli) *cobra.Command {
 	var cfg agent.Config
 	var node, file, logCapacity string
-	var logJSON, verbose bool
+	var logJSON, verbose, yes bool
 	var settleArchive func() error
 	cmd := &cobra.Command{
 		Use:   "agent [--data DIR] [--archive URL] [--config FILE]",
@@ -63,6 +63,7 @@ the password can stand in a URL, an option or the configuration file.`,
 				}
 				cfg.LogCapacity = n
 			}
+			cfg.Confirm = func(ctx context.Context, plan string) error { return c.confirmNewCluster(ctx, plan, yes) }
 			if err := agent.WithoutProxies(); err != nil {
 				return err
 			}
@@ -77,11 +78,21 @@ the password can stand in a URL, an option or the configuration file.`,
 	f.DurationVar(&cfg.TrashKeep, "trash-keep", agent.DefaultTrashKeep, "keep removed volumes for `TIME`")
 	f.StringVar(&logCapacity, "log-capacity", "", "let the log of each volume grow to `SIZE` (default the engine's)")
 	clusterFlags(f, &cfg)
+	f.BoolVar(&yes, "yes", false, "do not ask before a new cluster is begun with --force-new-cluster")
 	settleArchive = archiveFlags(f, &cfg)
 	f.BoolVar(&logJSON, "log-json", false, "write the log as JSON")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what only a developer wants to know, too")
 	f.StringVar(&file, "config", "", "read options from `FILE`")
 	return cmd
+}
+
+// confirmNewCluster shows what going on from this node's view of the records means, and asks.
+func (c *cli) confirmNewCluster(ctx context.Context, plan string, yes bool) error {
+	fmt.Fprintln(c.stdout, plan)
+	if yes {
+		return nil
+	}
+	return c.confirm(ctx, "Begin a new cluster with that?")
 }
 
 // stopped turns the error of a process that was asked to end into success.
@@ -120,7 +131,7 @@ func readConfig(file string, flags *pflag.FlagSet) error {
 func configKeys(flags *pflag.FlagSet) []string {
 	var keys []string
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "config" && f.Name != "help" {
+		if f.Name != "config" && f.Name != "help" && f.Name != "yes" {
 			keys = append(keys, f.Name)
 		}
 	})

@@ -17,5 +17,5 @@ func clusterFlags(f *pflag.FlagSet, cfg *agent.Config) {
 	f.StringVar(&cfg.EtcdCA, "etcd-ca", "", "believe that etcd by the authority in `FILE`")
 	f.StringVar(&cfg.EtcdCert, "etcd-cert", "", "show that etcd the certificate in `FILE`")
 	f.StringVar(&cfg.EtcdKey, "etcd-key", "", "whose key is in `FILE`")
-	f.BoolVar(&cfg.ForceNewCluster, "force-new-cluster", false, "for one start: the other nodes that kept the records are lost for good, go on with what this one has")
+	f.BoolVar(&cfg.ForceNewCluster, "force-new-cluster", false, "for one start: the other nodes that kept the records are lost for good, go on with what this one has, or knows; the latter is shown as a plan first")
 }

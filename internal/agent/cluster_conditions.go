@@ -14,6 +14,7 @@ import (
 // The conditions of a cluster.
 const (
 	condRemoved      = "node-removed"
+	condGivenUp      = "node-given-up"
 	condNodeAway     = "node-away"
 	condQuorumAtRisk = "quorum-at-risk"
 	condTooFewCopies = "too-few-copies"
@@ -25,7 +26,7 @@ const (
 
 // noteCluster says what an operator should know of the cluster, from memory.
 func (n *node) noteCluster() {
-	if n.network() == nil {
+	if n.network() == nil || n.givenUp.Load() != nil {
 		return
 	}
 	nodes := n.records.Nodes()

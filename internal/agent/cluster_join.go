@@ -66,6 +66,9 @@ func (n *node) mayJoin(token identity.Token) error {
 		return fmt.Errorf("this node is joining already: %w", ballast.ErrInUse)
 	default:
 	}
+	if n.givenUp.Load() != nil {
+		return n.refuseFiles("this node was given up, and its copies count for nothing where it joins")
+	}
 	net := n.network()
 	others := len(n.records.Nodes()) > 1
 	if net != nil && net.own.Digest() == token.Authority {
@@ -158,7 +161,7 @@ func finishJoining(disk vfs.FS, forget func(dir string) error) error {
 	folder := identity.Folder{Cluster: j.Cluster, CA: j.CA, Certificate: j.Certificate, Key: key}
 	err = folder.Check()
 	if err == nil {
-		err = errors.Join(forget(recordsDir), removeFile(disk, viewFile))
+		err = errors.Join(forget(recordsDir), removeFile(disk, viewFile), removeFile(disk, givenUpFile))
 	}
 	if err == nil {
 		err = identity.Forget(disk, identity.Dir)

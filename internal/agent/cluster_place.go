@@ -12,12 +12,13 @@ import (
 // lookAtCluster does what is due for the cluster, and says what an operator should know of it.
 func (n *node) lookAtCluster(ctx context.Context) {
 	n.settleInExternal(ctx)
-	if n.network() == nil {
+	if n.network() == nil || n.givenUp.Load() != nil {
 		return
 	}
 	n.keepSelf(ctx)
 	n.keepCertificate(ctx)
 	n.askWhetherRemoved(ctx)
+	n.askFormer(ctx)
 	n.noteCluster()
 	n.placeCopies(ctx)
 }

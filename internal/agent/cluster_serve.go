@@ -73,7 +73,9 @@ func (n *node) servePeers(ctx context.Context, listen string, changed <-chan str
 		return err
 	}
 	n.health.clear("", condNotListening)
+	former, said := n.formerIdentity()
 	return peer.NewServer(peer.Config{
+		FormerOwn: former, Former: said,
 		Own:     n.network().own,
 		Nodes:   n.nodeGeneration,
 		HTTP:    n.peerHandler(),

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,6 +62,10 @@ type Config struct {
 	// ForceNewCluster says that the other nodes that kept the records are lost for good: this one
 	// goes on alone with what it has of them. For one start.
 	ForceNewCluster bool
+
+	// Confirm shows an operator what forcing a new cluster from this node's view of the records
+	// means, and returns nil when they agree. Without it that is refused.
+	Confirm func(ctx context.Context, plan string) error
 
 	Archive                string        // URL of the archive; empty: the folder "archive" in DataDir; [NoArchive]: none
 	ArchivePasswordFile    string        // holds the archive's password; empty: DataDir's own, for an archive in DataDir

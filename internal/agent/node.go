@@ -54,9 +54,10 @@ type node struct {
 
 	// The cluster; see cluster_network.go.
 	links      *links
-	publishing sync.Mutex    // held while the node takes on an identity
-	joined     chan struct{} // closed when the node is another cluster's from now on
-	refused    atomic.Bool   // other nodes do not let this one in
+	publishing sync.Mutex              // held while the node takes on an identity
+	joined     chan struct{}           // closed when the node is another cluster's from now on
+	refused    atomic.Bool             // other nodes do not let this one in
+	givenUp    atomic.Pointer[givenUp] // another node went on without this one; nil: none did
 	sightings  sightings
 	steady     steadiness
 

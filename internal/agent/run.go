@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	for {
 		// A node that joined a cluster goes on as what it is there.
 		err := runOnce(ctx, cfg, disk)
-		if !errors.Is(err, errJoined) || errors.Is(err, ErrRestart) || ctx.Err() != nil {
+		if !errors.Is(err, errJoined) && !errors.Is(err, errRebuilt) || errors.Is(err, ErrRestart) || ctx.Err() != nil {
 			return err
 		}
 		cfg.ForceNewCluster = false // was for the cluster that it was in
@@ -58,6 +58,13 @@ func runOnce(ctx context.Context, cfg Config, disk vfs.FS) error {
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
+	if err := finishRebuild(ctx, cfg, disk); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	out, err := loadGivenUp(disk)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
 	stored, err := settleCluster(cfg, disk)
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
@@ -65,6 +72,7 @@ func runOnce(ctx context.Context, cfg Config, disk vfs.FS) error {
 	records := cluster.Open(cluster.Config{
 		Dir: filepath.Join(cfg.DataDir, recordsDir), View: disk, Node: cfg.Node, Log: cfg.Log, Lease: cfg.Lease,
 		Peering: peeringOf(cfg, stored), External: cfg.external(), Most: cfg.EtcdMembers, GiveUp: cfg.ReplaceAfter, ForceNew: cfg.ForceNewCluster,
+		GaveUp: out.asError(),
 	})
 	n, err := newNode(cfg, disk, records, processEngines{cfg}, kernelDevices{cfg.Log}, whomToAsk(cfg))
 	if err != nil {
@@ -72,6 +80,14 @@ func runOnce(ctx context.Context, cfg Config, disk vfs.FS) error {
 	}
 	if err := n.openNetwork(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
+	}
+	n.givenUp.Store(out)
+	begun, err := n.rebuild(ctx)
+	switch {
+	case err != nil:
+		return errors.Join(fmt.Errorf("force new cluster: %w", err), n.session.keeper.Close())
+	case begun:
+		return errors.Join(errRebuilt, n.session.keeper.Close())
 	}
 	return n.listenAndRun(ctx)
 }
@@ -119,6 +135,7 @@ func (n *node) listenAndRun(ctx context.Context) error {
 
 // Run keeps the volumes until ctx ends.
 func (n *node) Run(ctx context.Context) error {
+	n.askFormer(ctx) // before anything is attached
 	group, ctx := errgroup.WithContext(ctx)
 	// Work that is taken back at the end changes records still.
 	records, done := context.WithCancel(context.WithoutCancel(ctx))
@@ -130,6 +147,7 @@ func (n *node) Run(ctx context.Context) error {
 	group.Go(func() error { defer done(); n.runWork(ctx); return nil })
 	group.Go(func() error {
 		n.takeOver(ctx)
+		n.endAttachments()
 		n.reconcile(ctx)
 		every(ctx, reconcileEvery, n.reconcile)
 		return nil

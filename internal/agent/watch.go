@@ -216,7 +216,7 @@ func (n *node) purge(ctx context.Context, s *slot) {
 
 func (n *node) noteRecords() {
 	ready, why := n.records.Ready()
-	if ready || n.health.holds("", condRemoved) { // which says it all
+	if ready || n.givenUp.Load() != nil || n.health.holds("", condRemoved) { // which say it all
 		n.health.clear("", condRecords)
 		return
 	}

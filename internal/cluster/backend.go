@@ -25,6 +25,12 @@ var (
 func (r *Records) run(ctx context.Context) error {
 	var begun *etcd // a member that was started while this node was a client
 	for {
+		if err := r.whyGivenUp(); err != nil {
+			if begun != nil {
+				err = errors.Join(err, begun.stop(ctx))
+			}
+			return err
+		}
 		var err error
 		switch r.mode() {
 		case member:

@@ -38,7 +38,12 @@ func TestSilentEtcdIsNoticed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- h.watchQuorum(ctx) }()
-		defer func() { cancel(); _ = <-done }() // ends with its context
+		defer func() {
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}()
 
 		<-time.After(time.Minute)
 		if ready, err := r.Ready(); !ready {

@@ -27,6 +27,7 @@ type Config struct {
 	External *External     // an etcd that is not ours; nil: nodes of the cluster hold it
 	Most     int           // how many of them do at most; 0: [MostMembers]
 	GiveUp   time.Duration // how long a member's node may be away before another takes its place; 0: 10 minutes
+	GaveUp   error         // why these records count for nothing any more; nil: they do
 	ForceNew bool          // the other members are lost for good: go on alone with what this one has
 }
 
@@ -49,6 +50,7 @@ type Records struct {
 	moving  bool           // it was changed, and Run does not go by it yet
 	serving *memberHandler // nil: no others are served
 	force   bool           // the next start goes on alone
+	gaveUp  error          // why these records count for nothing any more
 	leads   bool           // this node's member leads etcd
 }
 
@@ -72,7 +74,7 @@ func newRecords(cfg Config) *Records {
 	}
 	return &Records{
 		cfg: cfg, view: newView(), sessions: newSessions(cfg.Lease),
-		heard: time.Now(), ready: make(chan struct{}), switched: make(chan struct{}, 1), peering: cfg.Peering, force: cfg.ForceNew,
+		heard: time.Now(), ready: make(chan struct{}), switched: make(chan struct{}, 1), peering: cfg.Peering, force: cfg.ForceNew, gaveUp: cfg.GaveUp,
 	}
 }
 

@@ -29,7 +29,20 @@ type Config struct {
 	// returns, and at the end of Serve; ctx ends then.
 	Streams map[string]func(ctx context.Context, conn net.Conn, node identity.Node)
 
+	// FormerOwn is who this node was in a cluster that it is not of any more, and Former what it says
+	// to the nodes of that one; nil: there was none.
+	FormerOwn *identity.Credentials
+	Former    Former
+
 	Log *slog.Logger
+}
+
+// formerly returns how this node answers as who it was, nil when it was nobody.
+func (c Config) formerly() *formerly {
+	if c.FormerOwn == nil {
+		return nil
+	}
+	return &formerly{c.FormerOwn, c.Former}
 }
 
 // What strangers can make a node hold (P6).
@@ -176,6 +189,10 @@ func (s *Server) receive(ctx context.Context, raw net.Conn, nodes, strangers *ha
 	conn := tls.Server(raw, s.config())
 	err := s.shakeHands(ctx, conn)
 	<-s.handshakes
+	if err == nil && conn.ConnectionState().NegotiatedProtocol == ProtocolFormer {
+		_ = s.cfg.formerly().answer(conn) // who asked asks again
+		return
+	}
 	var g *guest
 	if err == nil {
 		g, ctx, err = s.admit(ctx, conn)
@@ -209,6 +226,7 @@ func (s *Server) config() *tls.Config {
 		protocols = append(protocols, name)
 	}
 	return &tls.Config{
+		GetConfigForClient:     func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return s.cfg.formerly().config(hello), nil },
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             protocols,
 		ClientAuth:             tls.RequestClientCert, // verified below, against our authority alone
