@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ballast-io/ballast/test/lab"
 	"github.com/ballast-io/ballast/test/lab/agentapi"
@@ -36,7 +38,7 @@ func TestZombie(t *testing.T) {
 	startDocker(t, n1)
 	docker(t, n1, "volume", "create", "-d", "ballast", "-o", "size=64M", "-o", "repl=2", volumeName)
 	docker(t, n1, "run", "--detach", "--name", "writer", "--volume", volumeName+":/data", "busybox",
-		"sh", "-c", "i=0; while :; do i=$((i+1)); echo $i | busybox dd of=/data/number conv=fsync 2>/dev/null && echo $i; done")
+		"sh", "-c", zombie)
 	v, err := c.api(n1).Inspect(t.Context(), volumeName)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +51,8 @@ func TestZombie(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := c.c.Node(otherThan(agentapi.InSync(v), n1.Name))
-	wrote := written(t, n1)
+	written(t, n1)
+	leaveTail(t, c, n1, other)
 	if err := c.c.Isolate(t.Context(), n1); err != nil {
 		t.Fatal(err)
 	}
@@ -60,9 +63,17 @@ func TestZombie(t *testing.T) {
 	if err := next.awaitAcks(t.Context(), 20); err != nil {
 		t.Fatal(err)
 	}
+	then := written(t, n1)
 	gone(t, n1, mountpoint)
-	t.Logf("the container had written %d, then %d", wrote, written(t, n1))
+	if now := written(t, n1); now != then {
+		t.Errorf("number %d was acknowledged on %s, and then %d, when %s had acknowledged something", then, n1.Name, now, other.Name)
+	}
+	if kept := number(t, next); kept != then && kept != then+1 { // the next one may be there, unacknowledged
+		t.Errorf("number %d was acknowledged on %s, and %s has %d", then, n1.Name, other.Name, kept)
+	}
+	next.kill() // a copy has all to itself now
 
+	healed := time.Now()
 	if err := c.c.Heal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +85,57 @@ func TestZombie(t *testing.T) {
 	if err := r.compareSometimes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next.kill()
+	r.follower = n1
+	if err := r.learn(healed); err != nil || !slices.Contains(r.rebuilt.ways, cutOff) {
+		t.Errorf("what %s wrote alone was not cut: %v %v", n1.Name, r.rebuilt.ways, err)
+	}
+}
+
+// leaveTail has a primary write something that its follower never gets: it goes on hearing
+// acknowledgements of what came before, so that it writes the next.
+func leaveTail(t *testing.T, c *campaign, primary, follower *lab.Node) {
+	t.Helper()
+	if err := c.c.CutOneWay(t.Context(), primary, follower); err != nil {
+		t.Fatal(err)
+	}
+	stuck := uint64(0)
+	err := lab.Poll(t.Context(), "a record that is on one disk only", func(ctx context.Context) error {
+		v, err := c.api(primary).Inspect(ctx, volumeName)
+		if err != nil {
+			return err
+		}
+		durable, committed := v.GetEngine().GetDurableLsn(), v.GetEngine().GetCommittedLsn()
+		if before := stuck; durable <= committed || committed != before {
+			stuck = committed
+			return fmt.Errorf("record %d is committed, and %d durable", committed, durable)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// zombie writes numbers, and says each one when it is durable. Others write beside it, so that
+// there is always something that nobody has acknowledged yet.
+const zombie = `
+	for name in a b c; do
+		while :; do busybox dd if=/dev/urandom of=/data/$name bs=16k count=1 conv=fsync 2>/dev/null; done &
+	done
+	i=0
+	while i=$((i+1)); do echo $i | busybox dd of=/data/number conv=notrunc,fsync 2>/dev/null && echo $i; done`
+
+// number is the one that the volume has where it is now.
+func number(t *testing.T, at *session) (n int) {
+	t.Helper()
+	text, err := at.node.Output(t.Context(), "cat", at.mountpoint+"/number")
+	if err == nil {
+		_, err = fmt.Sscan(text, &n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // gone waits until no container of a node runs and the mount is away.
