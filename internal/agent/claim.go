@@ -10,6 +10,7 @@ import (
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archiver"
 	"github.com/ballast-io/ballast/internal/cluster"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 // way is how this node becomes a volume's writer.
@@ -120,7 +121,20 @@ func (n *node) claimAs(ctx context.Context, s *slot, rec cluster.Record, w way) 
 			return rec, err
 		}
 	}
-	return n.records.Claim(ctx, s.id, w.request(s.remembered().Epoch))
+	req := w.request(s.remembered().Epoch)
+	req.Stands = n.stands(s.id)
+	return n.records.Claim(ctx, s.id, req)
+}
+
+// stands says where the copy here stands, if somebody has it open who can say so at once: in what
+// matters, a failover, whoever followed has.
+func (n *node) stands(id ballast.VolumeID) replica.State {
+	for _, c := range n.following.Copies() {
+		if c.Volume == id && c.Complete {
+			return replica.State{Lineage: c.Lineage, Last: c.Durable, Applied: c.Applied, Complete: true}
+		}
+	}
+	return replica.State{}
 }
 
 // findWhole asks the in-sync copies on other nodes, side by side, until one is whole.

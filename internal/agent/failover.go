@@ -118,7 +118,7 @@ func (c candidate) usable() error {
 // choose puts the candidates in order, and decides which one it is.
 func (p *failoverPlan) choose(asked ballast.NodeID) error {
 	slices.SortFunc(p.candidates, func(a, b candidate) int { return compareNames(a.node, b.node) })
-	p.candidates = bestFirst(p.candidates, p.record.Branch())
+	p.candidates = bestFirst(p.candidates, p.record.Branch)
 	for _, c := range p.candidates {
 		if asked != "" && c.node != asked {
 			continue
@@ -187,7 +187,7 @@ func (p *failoverPlan) lossOf(c candidate) string {
 // setAside returns the failover that set a copy aside: what it has then is not, or not all, of
 // the history that counts. Of most copies it is nil.
 func (p *failoverPlan) setAside(c candidate) *cluster.Forced {
-	if n := len(p.record.Forced); n > 0 && p.record.Branch().SetAside(c.state.State) {
+	if n := len(p.record.Forced); n > 0 && p.record.Branch.SetAside(c.state.State) && c.state.State.Lineage.Epoch() < p.record.Forced[n-1].Epoch {
 		return &p.record.Forced[n-1]
 	}
 	return nil
@@ -220,8 +220,9 @@ func (n *node) ApplyFailover(ctx context.Context, plan failoverPlan) (cluster.Re
 	}
 	at := plan.candidates[i].state.State
 	claimed, err := n.records.Claim(ctx, rec.ID, cluster.ClaimRequest{
-		Floor: s.remembered().Epoch,
-		Force: &cluster.Forced{At: time.Now().UTC().Truncate(time.Millisecond), By: "operator on " + string(n.cfg.Node), LSN: at.Last, Epochs: at.Lineage, Reason: plan.loses},
+		Floor:  s.remembered().Epoch,
+		Force:  &cluster.Forced{At: time.Now().UTC().Truncate(time.Millisecond), By: "operator on " + string(n.cfg.Node), LSN: at.Last, Reason: plan.loses},
+		Stands: at,
 	})
 	if err != nil {
 		return rec, fmt.Errorf("force failover: %w", err)

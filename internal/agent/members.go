@@ -143,7 +143,7 @@ const maxChange = 16 << 10
 
 // serveChange answers an engine that wants a copy to count, or not to.
 func (n *node) serveChange(w http.ResponseWriter, r *http.Request) {
-	var c replica.Change
+	var c replica.Request
 	id := ballast.VolumeID(r.PathValue("volume"))
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxChange)).Decode(&c); err != nil {
 		http.Error(w, "read request: "+err.Error(), http.StatusBadRequest)
@@ -153,14 +153,14 @@ func (n *node) serveChange(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, m, err)
 }
 
-func (n *node) changeInSync(ctx context.Context, id ballast.VolumeID, c replica.Change) (replica.Members, error) {
+func (n *node) changeInSync(ctx context.Context, id ballast.VolumeID, c replica.Request) (replica.Members, error) {
 	s := n.peek(id)
 	if s == nil {
 		return replica.Members{}, fmt.Errorf("volume %s is not attached here: %w", id, ballast.ErrNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordBudget)
 	defer cancel()
-	rec, err := n.records.ChangeInSync(ctx, id, c)
+	rec, err := n.records.ChangeInSync(ctx, id, c.Change, c.Branch)
 	if err != nil {
 		return replica.Members{}, err
 	}

@@ -28,7 +28,7 @@ func addInSync(t *testing.T, n *node, name string, node ballast.NodeID) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := n.changeInSync(t.Context(), rec.ID, replica.Change{Epoch: rec.Epoch, Revision: rec.Revision, Add: node}); err != nil {
+	if _, err := n.changeInSync(t.Context(), rec.ID, replica.Request{Change: replica.Change{Epoch: rec.Epoch, Revision: rec.Revision, Add: node}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -145,7 +145,10 @@ func TestFailoverPlan(t *testing.T) {
 
 // A copy that an earlier forced failover gave up is the last resort, and the plan says what comes back.
 func TestFailoverPlanAfterForced(t *testing.T) {
-	rec := cluster.Record{Forced: []cluster.Forced{{Node: "b", Epoch: 7, LSN: 5, Epochs: volume.Lineage{{Epoch: 1, From: 1}}, By: "operator on b"}}}
+	rec := cluster.Record{
+		Forced: []cluster.Forced{{Node: "b", Epoch: 7, LSN: 5, By: "operator on b"}},
+		Branch: replica.Branch{Epoch: 7, LSN: 5, Lineage: volume.Lineage{{Epoch: 1, From: 1}}},
+	}
 	onBranch, givenUp := at(7, 5), at(6, 90)
 	onBranch.State.Lineage = volume.Lineage{{Epoch: 1, From: 1}, {Epoch: 7, From: 6}}
 	givenUp.State.Lineage = volume.Lineage{{Epoch: 1, From: 1}, {Epoch: 6, From: 4}}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 // ClaimRequest is how a node wants to become a volume's one writer. At most one of
@@ -16,6 +17,7 @@ type ClaimRequest struct {
 	Hollow bool          // what it has counts for nothing: the content comes from an in-sync copy on another node
 	Empty  bool          // it begins empty, as a scratch volume does, a cache whose node is gone, and any that never was formatted
 	Force  *Forced       // the operator's word that its copy counts; Claim fills in the rest
+	Stands replica.State // where the node's copy stands, durably, as far as that is known before it is opened
 
 	// Over are the nodes whose session is over. [Records.Claim] finds them out itself,
 	// and makes its transaction depend on it.
@@ -56,8 +58,21 @@ func DecideClaim(r Record, node ballast.NodeID, req ClaimRequest) (Record, error
 	}
 	next.Epoch = max(r.Epoch, req.Floor) + 1
 	next.Primary = node
+	next.Branch = req.branch(r, next.Epoch)
 	next.Copies = withNodes(next.Copies, node)
 	return next, nil
+}
+
+// branch is what is known of the history that counts from a claim on. Where a hollow copy begins is
+// known only later, and told with the first change that its leader asks for.
+func (req ClaimRequest) branch(r Record, epoch ballast.Epoch) replica.Branch {
+	begins := req.Empty || len(r.InSync) == 0
+	if !begins && (req.Hollow || len(req.Stands.Lineage) == 0) && req.Force == nil {
+		return r.Branch
+	}
+	b := replica.NewBranch(epoch, req.Stands)
+	b.AtLeast = !begins && req.Force == nil // a copy that is forced was closed before
+	return b
 }
 
 // claimCopies decides which copies count from the claim on.
@@ -113,12 +128,7 @@ func beginEmpty(r Record, node ballast.NodeID, over func(ballast.NodeID) bool) (
 func forceCopy(r Record, node ballast.NodeID, req ClaimRequest) Record {
 	f := *req.Force
 	f.Node, f.Was, f.Epoch, f.Left = node, r.Epoch, max(r.Epoch, req.Floor)+1, withoutNode(r.InSync, node)
-	f.Epochs = f.Epochs[max(0, len(f.Epochs)-maxEpochs):]
-	r.Forced = slices.Clone(r.Forced)
-	if n := len(r.Forced); n > 0 {
-		r.Forced[n-1].Epochs = nil // those of the latest go back before it
-	}
-	r.Forced = append(r.Forced, f)
+	r.Forced = append(slices.Clone(r.Forced), f)
 	r.Forced = r.Forced[max(0, len(r.Forced)-maxForced):]
 	r.InSync = []ballast.NodeID{node}
 	return r

@@ -102,17 +102,17 @@ func TestDecideClaim(t *testing.T) {
 func TestForcedIsWrittenDown(t *testing.T) {
 	r := attached(nodes("n1", "n2"), nil)
 	var long volume.Lineage
-	for i := range maxEpochs + 1 {
+	for i := range 65 {
 		long = append(long, volume.Reign{Epoch: ballast.Epoch(i + 1), From: ballast.LSN(i + 1)})
 	}
 	for range maxForced + 3 {
 		var err error
-		if r, err = DecideClaim(r, "n3", ClaimRequest{Force: &Forced{By: "root", LSN: 17, Epochs: long}, Over: nodes("n1", "n2")}); err != nil {
+		if r, err = DecideClaim(r, "n3", ClaimRequest{Force: &Forced{By: "root", LSN: 17}, Stands: replica.State{Lineage: long, Last: 17}, Over: nodes("n1", "n2")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if b := r.Branch(); b.Epoch != r.Epoch || b.LSN != 17 || len(b.Lineage) != maxEpochs || b.Lineage[0] == long[0] || r.Forced[maxForced-2].Epochs != nil {
-		t.Errorf("branch = %+v; want that of the latest, and no other epochs kept", b)
+	if b := r.Branch; b.Epoch != r.Epoch || b.LSN != 17 || len(b.Lineage) != 64 || b.Lineage[0] == long[0] {
+		t.Errorf("branch = %+v; want that of the latest", b)
 	}
 	if len(r.Forced) != maxForced || r.check() != nil {
 		t.Errorf("%d were written down, %v; want the last %d", len(r.Forced), r.check(), maxForced)
@@ -154,7 +154,7 @@ func TestDecideChange(t *testing.T) {
 		{"both", attached(nodes("n1", "n2"), nil), replica.Change{Epoch: 4, Add: "n3", Remove: "n2"}, nil, ballast.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := DecideChange(tt.in, tt.change)
+			got, err := DecideChange(tt.in, tt.change, replica.Branch{})
 			if tt.inSync == nil {
 				if !errors.Is(err, tt.err) {
 					t.Errorf("got %+v, %v; want %v", got, err, tt.err)

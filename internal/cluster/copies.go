@@ -11,9 +11,18 @@ import (
 
 // DecideChange changes the in-sync set as the leader of an epoch asks, over the very
 // revision that the leader decided on: its outcome can stay unknown, and then only a
-// later revision says that it will never be made. It is [ballast.ErrInUse] when that
+// later revision says that it will never be made. What it tells of its branch is kept for those
+// that are removed. It is [ballast.ErrInUse] when that
 // epoch or revision is over, and [ballast.ErrTooFewCopies] when too few would be left (C9).
-func DecideChange(r Record, c replica.Change) (Record, error) {
+func DecideChange(r Record, c replica.Change, b replica.Branch) (Record, error) {
+	next, err := decideChange(r, c)
+	if err == nil && b.Epoch == r.Epoch && b.Valid() {
+		next.Branch = b
+	}
+	return next, err
+}
+
+func decideChange(r Record, c replica.Change) (Record, error) {
 	if r.Primary == "" || r.Epoch != c.Epoch {
 		return r, fmt.Errorf("volume %q: %v is over, the record is at %v: %w", r.Name, c.Epoch, r.Epoch, ballast.ErrInUse)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -114,7 +115,7 @@ func attempts(t *testing.T, r *Records, held Record) map[string]error {
 	_, tried["claim hollow"] = r.Claim(ctx, id, ClaimRequest{Hollow: true})
 	_, tried["claim by force"] = r.Claim(ctx, id, ClaimRequest{Force: &Forced{}})
 	_, tried["set copies"] = r.SetCopies(ctx, id, CopiesChange{Add: own})
-	_, tried["change in-sync"] = r.ChangeInSync(ctx, id, addOf(held, own))
+	_, tried["change in-sync"] = r.ChangeInSync(ctx, id, addOf(held, own), replica.Branch{})
 	_, tried["put itself"] = r.PutNode(ctx, Node{Name: own, Address: "10.0.0.9:1"})
 	_, tried["put another"] = r.PutNode(ctx, Node{Name: "n7", Address: "10.0.0.7:1"})
 	_, tried["drain"] = r.SetDraining(ctx, "n1", true)

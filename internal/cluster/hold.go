@@ -98,12 +98,12 @@ func (r *Records) Release(ctx context.Context, id ballast.VolumeID, epoch ballas
 // ChangeInSync changes the in-sync set for the leader of a volume, which is on this
 // node, as [DecideChange] says. An [ballast.ErrUnknown] means that it may have
 // happened or not.
-func (r *Records) ChangeInSync(ctx context.Context, id ballast.VolumeID, c replica.Change) (Record, error) {
+func (r *Records) ChangeInSync(ctx context.Context, id ballast.VolumeID, c replica.Change, b replica.Branch) (Record, error) {
 	return r.change(ctx, "change copies of", id, func(old Record) (Record, error) {
 		if old.Primary != "" && old.Primary != r.cfg.Node {
 			return old, fmt.Errorf("volume %q is led by node %s: %w", old.Name, old.Primary, ballast.ErrInUse)
 		}
-		return DecideChange(old, c)
+		return DecideChange(old, c, b)
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica"
-	"github.com/ballast-io/ballast/internal/volume"
 )
 
 // recordVersion is the oldest format that can make sense of what this release
@@ -36,6 +35,7 @@ type Record struct {
 	Copies    []ballast.NodeID         `json:"copies,omitempty"`  // who holds a copy or is to hold one; all of InSync among them
 	Added     map[ballast.NodeID]int64 `json:"added,omitempty"`   // of Copies that were placed: the revision that it was decided on, to tell them from earlier ones there
 	Forced    []Forced                 `json:"forced,omitempty"`  // the last times that a copy was made to count, oldest first
+	Branch    replica.Branch           `json:"branch,omitzero"`   // the history that counts, as far as claims and changes of InSync told it: what a forced failover chooses by
 	Formatted bool                     `json:"formatted,omitempty"`
 	RemovedAt time.Time                `json:"removed_at,omitzero"` // set in the trash
 	Purging   bool                     `json:"purging,omitempty"`   // its files may be gone: no way back
@@ -58,7 +58,6 @@ type Forced struct {
 	Epoch  ballast.Epoch    `json:"epoch"`            // that began with it; of Claim
 	Left   []ballast.NodeID `json:"left,omitempty"`   // the in-sync copies that were set aside; of Claim
 	LSN    ballast.LSN      `json:"lsn"`              // where the copy stood
-	Epochs volume.Lineage   `json:"epochs,omitempty"` // of its records up to there; kept of the latest only
 	Source string           `json:"source,omitempty"` // what the copy is made of, when it is from the archive
 	Reason string           `json:"reason,omitempty"` // why, in the operator's words
 }
@@ -66,7 +65,6 @@ type Forced struct {
 const (
 	maxForced = 16 // so many are remembered
 	maxNodes  = 16 // in a list of a record
-	maxEpochs = 64 // of what was forced: as many as a copy keeps for others that were away
 )
 
 // Origin is the moment of another volume that a volume began as.
@@ -87,15 +85,6 @@ func (o *Origin) String() string {
 		return ""
 	}
 	return fmt.Sprintf("%s at %s", o.Name, o.Time.UTC().Format(time.RFC3339))
-}
-
-// Branch is the history that counts since the latest forced failover.
-func (r Record) Branch() replica.Branch {
-	if len(r.Forced) == 0 {
-		return replica.Branch{}
-	}
-	f := r.Forced[len(r.Forced)-1]
-	return replica.Branch{Epoch: f.Epoch, LSN: f.LSN, Lineage: f.Epochs}
 }
 
 // InTrash reports whether the volume was removed.
@@ -157,16 +146,14 @@ func (r Record) check() error {
 	if len(r.Copies) > maxNodes || len(r.InSync) > maxNodes || len(r.Added) > maxNodes || len(r.Forced) > maxForced {
 		return fmt.Errorf("it names more than %d copies, or more than %d that were forced", maxNodes, maxForced)
 	}
-	for _, f := range r.Forced {
-		if len(f.Epochs) > maxEpochs {
-			return fmt.Errorf("a copy that was forced has %d epochs, more than %d", len(f.Epochs), maxEpochs)
-		}
+	if !r.Branch.Valid() {
+		return fmt.Errorf("its branch has %d epochs, more than a record knows", len(r.Branch.Lineage))
 	}
 	return r.Spec.Check()
 }
 
 // knownFields are the names that a record of this release can have.
-var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "copies", "added", "forced", "formatted", "removed_at", "purging", "origin"}
+var knownFields = []string{"version", "id", "name", "spec", "created_at", "epoch", "primary", "in_sync", "copies", "added", "forced", "branch", "formatted", "removed_at", "purging", "origin"}
 
 func withLaterFields(r Record, data []byte) (Record, error) {
 	var err error

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 func TestRingGrowsAndShrinks(t *testing.T) {
@@ -215,7 +216,7 @@ func (r *ring) replicated(name string) Record {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if held, err = n1.ChangeInSync(r.t.Context(), made.ID, addOf(held, "n2")); err != nil {
+	if held, err = n1.ChangeInSync(r.t.Context(), made.ID, addOf(held, "n2"), replica.Branch{}); err != nil {
 		r.t.Fatal(err)
 	}
 	return held
@@ -262,7 +263,7 @@ func TestHolderIsCutOff(t *testing.T) {
 	if now, err := n1.Read(t.Context(), held.ID); err != nil || now.Primary != "n2" {
 		t.Errorf("n1 reads %+v, %v; want to learn of n2", now, err)
 	}
-	if _, err := n1.ChangeInSync(t.Context(), held.ID, addOf(held, "n2")); !errors.Is(err, ballast.ErrInUse) {
+	if _, err := n1.ChangeInSync(t.Context(), held.ID, addOf(held, "n2"), replica.Branch{}); !errors.Is(err, ballast.ErrInUse) {
 		t.Errorf("n1 leads on: %v; want it refused", err)
 	}
 }

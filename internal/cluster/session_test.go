@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/replica"
 )
 
 const lease = 5 * time.Second
@@ -329,7 +330,7 @@ func TestStaleObserverCannotClaim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if held, err = holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2")); err != nil {
+		if held, err = holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2"), replica.Branch{}); err != nil {
 			t.Fatal(err)
 		}
 		beat := func(n uint64) {
@@ -363,7 +364,7 @@ func TestStaleObserverCannotClaim(t *testing.T) {
 		if err != nil || got.Primary != "n2" || got.Epoch != held.Epoch+1 || !slices.Equal(got.InSync, nodes("n2")) {
 			t.Errorf("claim after a lease: %+v, %v; want n2 alone to count", got, err)
 		}
-		if _, err := holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2")); !errors.Is(err, ballast.ErrInUse) {
+		if _, err := holder.ChangeInSync(t.Context(), made.ID, addOf(held, "n2"), replica.Branch{}); !errors.Is(err, ballast.ErrInUse) {
 			t.Errorf("the old leader changes the set: %v; want it refused", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

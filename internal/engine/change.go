@@ -18,12 +18,13 @@ import (
 type records struct {
 	volume ballast.VolumeID
 	gate   *gate
+	branch func() replica.Branch // that this engine is on
 	http   *http.Client
 }
 
-func newRecords(socket string, id ballast.VolumeID, g *gate) *records {
+func newRecords(socket string, id ballast.VolumeID, g *gate, branch func() replica.Branch) *records {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, socket) }
-	return &records{volume: id, gate: g, http: &http.Client{Transport: &http.Transport{
+	return &records{volume: id, gate: g, branch: branch, http: &http.Client{Transport: &http.Transport{
 		DialContext: dial, MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second,
 	}}}
 }
@@ -46,7 +47,7 @@ func (r *records) Change(ctx context.Context, c replica.Change) (replica.Members
 }
 
 func (r *records) change(ctx context.Context, c replica.Change) (m replica.Members, err error) {
-	body, err := json.Marshal(c)
+	body, err := json.Marshal(replica.Request{Change: c, Branch: r.branch()})
 	if err != nil {
 		return m, err
 	}

@@ -42,7 +42,7 @@ func (e *engine) newHub(id ballast.VolumeID) *stream.Hub {
 		Node: e.cfg.Node, Members: m, // of which cluster a peer is, its certificate has said
 		Hollow:  e.cfg.hollow(),
 		Dial:    dialer.dial,
-		Control: newRecords(e.cfg.Agent, id, e.gate),
+		Control: newRecords(e.cfg.Agent, id, e.gate, func() replica.Branch { return replica.BranchOf(e.volume.Lineage()) }),
 		Log:     e.log,
 		OnStall: e.noteStall,
 	})

@@ -37,3 +37,9 @@ type Change struct {
 	Lost     bool           `json:"lost,omitempty"`   // the copy to be removed has not what it had: min_copies does not keep it
 	Reason   string         `json:"reason,omitempty"` // for the timeline
 }
+
+// Request is a Change as an engine sends it to its agent, with what it knows of the history.
+type Request struct {
+	Change
+	Branch Branch `json:"branch"`
+}

@@ -194,31 +194,43 @@ func (n *node) members() replica.Members {
 
 // change makes the change that the engine asks for, over the revision that it was
 // decided on, once.
-func (n *node) change(c replica.Change, done func(replica.Event)) {
+func (n *node) change(c replica.Request, done func(replica.Event)) {
 	var rec record
 	var err error
 	n.w.etcd.ask(n, n.w.lease/2, func() {
 		var next record
-		if next, err = cluster.DecideChange(n.w.etcd.record, c); err == nil {
+		if next, err = cluster.DecideChange(n.w.etcd.record, c.Change, c.Branch); err == nil {
 			n.w.etcd.put(next)
 		}
 		rec = n.w.etcd.record
 	}, func(answered bool) {
 		if !answered {
 			n.w.count.Doubts++
-			done(replica.ChangeFailed{Change: c, Unknown: true})
+			done(replica.ChangeFailed{Change: c.Change, Unknown: true})
 			return
 		}
 		n.learn(rec)
 		if err != nil {
-			done(replica.ChangeFailed{Change: c})
-		} else if c.Add != "" {
-			n.w.count.Added++
+			done(replica.ChangeFailed{Change: c.Change})
 		} else {
-			n.w.count.Removed++
+			n.countChange(c.Change)
 		}
 		done(replica.MembersRead{Members: n.members()})
 	})
+}
+
+// countChange notes what was changed: a copy that is added may have been in sync before.
+func (n *node) countChange(c replica.Change) {
+	w := n.w
+	if c.Remove != "" {
+		w.count.Removed++
+		w.removed[slices.Index(nodeNames[:], c.Remove)] = true
+		return
+	}
+	w.count.Added++
+	if w.removed[slices.Index(nodeNames[:], c.Add)] {
+		w.count.AddedAgain++
+	}
 }
 
 // tendLoop attaches the volume where it is wanted, and detaches it where it is not.
@@ -360,7 +372,7 @@ func (n *node) over(name ballast.NodeID) bool {
 }
 
 func (n *node) claim(rec record, hollow bool) {
-	c := cluster.ClaimRequest{Floor: n.disk.epoch, Hollow: hollow}
+	c := cluster.ClaimRequest{Floor: n.disk.epoch, Hollow: hollow, Stands: n.disk.durably()}
 	if n.disk.epoch > rec.Epoch+1 && n.w.tracing {
 		n.w.say(n.name, "files have seen %v", n.disk.epoch)
 	}
@@ -370,7 +382,7 @@ func (n *node) claim(rec record, hollow bool) {
 		}
 	}
 	if n.w.mayForce(n, rec, c) {
-		c.Hollow, c.Force = false, &cluster.Forced{LSN: max(n.disk.synced, n.disk.base), Epochs: n.disk.lineage}
+		c.Hollow, c.Force, c.Stands = false, &cluster.Forced{}, n.disk.durably()
 	}
 	if _, err := cluster.DecideClaim(rec, n.name, c); err != nil {
 		n.w.count.Refused++
@@ -412,14 +424,21 @@ func (n *node) swapClaim(rec record, c cluster.ClaimRequest) (record, bool) {
 		return e.record, false
 	}
 	n.w.count.Claims++
-	if rec.Primary != "" && rec.Primary != n.name {
+	switch {
+	case rec.Primary != "" && rec.Primary != n.name:
 		n.w.count.Failovers++
+	case rec.Primary == "" && e.leader != "" && e.leader != n.name:
+		n.w.count.Moves++
 	}
+	e.leader = n.name
 	if c.Hollow {
 		n.w.count.HollowClaims++
 	}
 	if c.Force != nil {
-		n.w.count.Forced++
+		if n.w.count.Forced++; len(rec.Forced) > 0 {
+			n.w.count.ForcedAgain++
+		}
+		n.w.forkAgain(n)
 		n.w.checker.forced(n, next.Epoch)
 	}
 	e.put(next)

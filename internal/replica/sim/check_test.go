@@ -143,11 +143,18 @@ func (c *checker) acknowledgedIn(n *node) recordID {
 // acknowledged in the history that counts (R9).
 func (c *checker) chosen(n *node, among []replica.Candidate) {
 	h := c.w.history
+	branch := c.w.etcd.record.Branch
+	if branch.SetAside(n.disk.state()) {
+		c.w.count.BackToSetAside++
+	}
 	has := h[c.acknowledgedIn(n)].lsn
 	for _, o := range among {
 		other := c.w.nodes[slices.Index(nodeNames[:], o.Node)]
+		if branch.SetAside(o.State) {
+			c.w.count.SetAside++
+		}
 		if more := h[c.acknowledgedIn(other)].lsn; o.State.Complete && more > has {
-			c.w.fail("the operator goes on from %s, which has %d of what was acknowledged, and %s has %d", n.name, has, o.Node, more)
+			c.w.fail("the operator goes on from %s, which has %d of what was acknowledged, and %s has %d: %+v", n.name, has, o.Node, more, among)
 		}
 	}
 }

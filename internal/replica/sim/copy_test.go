@@ -130,6 +130,13 @@ func (f *files) state() replica.State {
 	return replica.State{Lineage: f.lineage, Last: f.last(), Applied: f.applied, Complete: f.complete}
 }
 
+// durably is what an agent says of a copy.
+func (f *files) durably() replica.State {
+	s := f.state()
+	s.Last = max(f.synced, f.base)
+	return s
+}
+
 func (f *files) position() replica.Position {
 	return replica.Position{Lineage: f.lineage, Last: f.last(), Oldest: f.base + 1}
 }

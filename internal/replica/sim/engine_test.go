@@ -82,7 +82,8 @@ func (e *engine) change(c replica.Change) {
 		e.after(10*ms, func() { e.step(replica.ChangeFailed{Change: c}) })
 		return
 	}
-	agent.after(0, func() { e.node.change(c, answer) })
+	request := replica.Request{Change: c, Branch: replica.BranchOf(e.disk.lineage)}
+	agent.after(0, func() { e.node.change(request, answer) })
 	e.after(e.w.lease, func() {
 		if !answered {
 			answered = true

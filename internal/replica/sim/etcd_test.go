@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/ballast-io/ballast"
+)
 
 // session is the key of a node's session.
 type session struct {
@@ -16,6 +20,7 @@ type etcd struct {
 	revision int64
 	record   record
 	sessions [maxNodes]session
+	leader   ballast.NodeID // who claimed last
 }
 
 func (e *etcd) init(w *world) {

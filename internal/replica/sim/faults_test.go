@@ -27,10 +27,13 @@ func (w *world) fault() {
 		long = w.between(0, w.patience)
 	}
 	if w.forced && w.oneIn(8) {
-		w.blackout()
+		w.outdate()
 	}
 	if w.forced && w.oneIn(8) {
 		w.fork(w.nodes[w.desired])
+	}
+	if w.oneIn(12) {
+		w.lose(w.nodes[w.desired])
 	}
 	if w.oneIn(30) {
 		w.strand(w.nodes[w.desired])
@@ -49,12 +52,14 @@ func (w *world) fault() {
 	case 5:
 		if w.etcd.up {
 			w.say("etcd", "loses its quorum for %v", long)
+			w.count.QuorumsLost++
 			w.etcd.up = false
 			w.after(long/2, func() { w.etcd.up = true })
 		}
 	case 6, 7:
 		if n.engine != nil {
 			w.say(n.name, "engine is killed")
+			w.count.EnginesKilled++
 			n.engine.kill()
 		}
 	case 8:
@@ -65,6 +70,7 @@ func (w *world) fault() {
 	case 11:
 		if w.oneIn(4) {
 			w.say("all", "power is cut")
+			w.count.PowerCutsOfAll++
 			for _, n := range w.nodes {
 				n.powerCut(w.between(0, w.lease))
 			}
@@ -96,8 +102,11 @@ func (w *world) fault() {
 	}
 }
 
-// move wants the volume elsewhere.
+// move wants the volume elsewhere, unless an operator is at it.
 func (w *world) move() {
+	if w.now < w.operator {
+		return
+	}
 	w.desired = w.rng.IntN(len(w.nodes))
 	w.say("all", "the volume is wanted on %s", nodeNames[w.desired])
 }
@@ -116,11 +125,80 @@ func (w *world) blackout() {
 			n.powerCut(long)
 		}
 	}
-	w.move()
-	candidates := w.candidates()
-	if best := replica.Choose(candidates, w.etcd.record.Branch()); best >= 0 {
-		w.desired = slices.Index(nodeNames[:], candidates[best].Node)
+	w.operator = w.now + 4*w.lease
+	w.after(w.between(0, w.lease/2), w.operate)
+}
+
+// outdate cuts a copy off until it does not count any more; then those that do are lost.
+func (w *world) outdate() {
+	copies := without(w.etcd.record.Copies, nodeNames[w.desired])
+	if len(copies) == 0 {
+		return
 	}
+	n := w.nodes[slices.Index(nodeNames[:], copies[w.rng.IntN(len(copies))])]
+	for i := range w.nodes {
+		w.cutLink(n.index, i, 3*w.patience+2*w.lease, true)
+	}
+	w.operator = w.now + 3*w.patience + w.lease
+	w.after(w.between(2*w.patience, 3*w.patience), w.blackout)
+}
+
+// operate is an operator who wants the volume where the best copy is that is left, looks again when
+// that was of no use, and puts up with what there is.
+func (w *world) operate() {
+	if w.calm || w.now >= w.operator {
+		return
+	}
+	candidates := w.candidates()
+	if best := replica.Choose(candidates, w.etcd.record.Branch); best >= 0 {
+		w.desired = slices.Index(nodeNames[:], candidates[best].Node)
+		w.say("all", "the operator wants the volume on %s", nodeNames[w.desired])
+	}
+	w.after(w.lease, w.operate)
+}
+
+// forkAgain loses the node of a copy that was forced, too, before others have what it wrote: what it
+// set aside is back, perhaps, when the operator has to choose once more.
+func (w *world) forkAgain(n *node) {
+	if !w.oneIn(2) {
+		return
+	}
+	w.operator = 0
+	for i := range w.nodes {
+		if !w.oneIn(3) {
+			w.cutLink(n.index, i, w.between(w.lease, 4*w.lease), true)
+		}
+	}
+	for _, o := range w.nodes {
+		if o.agent.dead && w.oneIn(2) {
+			w.after(w.between(0, w.lease), func() {
+				if o.agent.dead {
+					o.startAgent()
+				}
+			})
+		}
+	}
+	w.after(w.between(w.lease/4, 2*w.lease), w.blackout)
+}
+
+// lose takes the writer's node away for long enough to be taken over from: its machine, its links, or
+// its processes for a while.
+func (w *world) lose(n *node) {
+	long := w.between(2*w.lease, 4*w.lease)
+	switch w.rng.IntN(3) {
+	case 0:
+		n.powerCut(long)
+	case 1:
+		w.isolate(n, long)
+		w.cutLink(n.index, store, long, true)
+	case 2:
+		n.freeze(long)
+	}
+	if others := without(w.etcd.record.InSync, n.name); len(others) > 0 && w.oneIn(2) && w.now >= w.operator {
+		w.desired = slices.Index(nodeNames[:], others[w.rng.IntN(len(others))])
+		return
+	}
+	w.move()
 }
 
 // fork cuts the writer off with a tail that nobody acknowledges; the next one has written
@@ -141,6 +219,7 @@ func (w *world) fork(n *node) {
 			w.cutLink(next, slices.Index(nodeNames[:], name), 2*w.patience, true)
 		}
 	})
+	w.operator = w.now + 3*w.lease
 	w.after(w.between(2*w.lease, 3*w.lease), w.blackout)
 }
 
@@ -148,9 +227,7 @@ func (w *world) fork(n *node) {
 func (w *world) candidates() (all []replica.Candidate) {
 	for _, o := range w.nodes {
 		if !o.agent.dead && !o.agent.stopped && o.disk.exists {
-			at := o.disk.state()
-			at.Last = max(o.disk.synced, o.disk.base) // as an agent says it
-			all = append(all, replica.Candidate{Node: o.name, State: at})
+			all = append(all, replica.Candidate{Node: o.name, State: o.disk.durably()})
 		}
 	}
 	return all
@@ -177,6 +254,9 @@ func (w *world) cutLink(a, b int, long time.Duration, both bool) {
 		return
 	}
 	w.say("net", "link %d-%d is cut for %v, both ways: %v", a+1, b+1, long, both)
+	if w.count.LinksCut++; !both {
+		w.count.OneWay++
+	}
 	w.cut[a][b] = true
 	w.cut[b][a] = w.cut[b][a] || both
 	w.after(long, func() { w.cut[a][b], w.cut[b][a] = false, false })
@@ -215,11 +295,18 @@ func (w *world) replaceCopy(n *node) {
 	if w.oneIn(2) {
 		w.cutLink(n.index, w.desired, w.between(0, w.lease), false)
 	}
-	w.after(w.between(0, w.lease/4), func() {
-		if next, err := cluster.DecideCopies(w.etcd.record, cluster.CopiesChange{Add: n.name}); err == nil && w.etcd.up {
-			w.etcd.put(next)
-		}
-	})
+	w.after(w.between(0, w.lease/4), func() { w.placeCopy(n) })
+}
+
+// placeCopy has a copy placed: placement asks until it is.
+func (w *world) placeCopy(n *node) {
+	if !w.etcd.up {
+		w.after(100*ms, func() { w.placeCopy(n) })
+		return
+	}
+	if next, err := cluster.DecideCopies(w.etcd.record, cluster.CopiesChange{Add: n.name}); err == nil {
+		w.etcd.put(next)
+	}
 }
 
 func (n *node) killAgent(long time.Duration) {
@@ -227,6 +314,7 @@ func (n *node) killAgent(long time.Duration) {
 		return
 	}
 	n.w.say(n.name, "agent is killed for %v", long)
+	n.w.count.AgentsKilled++
 	n.agent.kill()
 	life := n.agent.life
 	n.w.after(long, func() {
@@ -252,6 +340,7 @@ func (n *node) powerCut(long time.Duration) {
 // freeze stops processes for a while; then they go on.
 func (n *node) freeze(long time.Duration) {
 	both := n.w.rng.IntN(3)
+	n.w.count.Stopped++
 	n.w.say(n.name, "stops for %v: %s", long, []string{"agent", "engine", "both"}[both])
 	if both != 1 {
 		n.agent.stop()
@@ -299,11 +388,13 @@ func (w *world) mayForce(n *node, r record, c cluster.ClaimRequest) bool {
 		}
 	}
 	candidates := w.candidates()
-	best := replica.Choose(candidates, r.Branch())
+	best := replica.Choose(candidates, r.Branch)
 	if best < 0 || candidates[best].Node != n.name {
 		return false
 	}
 	w.checker.chosen(n, candidates)
+	n.follower.end() // its files are opened and synced before it is said where they stand
+	n.disk.synced = n.disk.last()
 	return true
 }
 

@@ -54,6 +54,7 @@ func (n *node) hello(c *conn, l *link, h replica.Hello) {
 		refuse(replica.NotKnown, replica.Lost)
 		return
 	case n.full:
+		n.w.count.Full++
 		refuse(r, replica.NoRoom)
 		return
 	case n.deleting || n.engine != nil && !n.engine.dead || n.attaching && n.disk.epoch >= h.Epoch:
@@ -122,6 +123,7 @@ func (f *follower) append(c *conn, first ballast.LSN, ids []recordID) {
 		return
 	}
 	if f.node.full {
+		f.node.w.count.Full++
 		f.answer(func(l *link) { l.refused(c, replica.Welcome, replica.NoRoom, 0) })
 		f.end()
 		return

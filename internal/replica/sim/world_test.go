@@ -39,32 +39,47 @@ type settings struct {
 // world is everything there is. It has one goroutine.
 type world struct {
 	settings
-	seed    uint64
-	rng     *rand.Rand
-	now     time.Duration
-	queue   queue
-	seq     uint64
-	nodes   []*node
-	etcd    etcd
-	cut     [maxNodes + 1][maxNodes + 1]bool // from, to; the last one is etcd
-	calm    bool                             // nothing goes wrong any more
-	slowNet time.Duration
-	desired int
-	apart   bool // a hollow copy began with what not every copy in sync has: others may have to be filled to have it
-	history history
-	checker checker
-	count   counters
-	tracing bool
-	trace   strings.Builder
-	failure error
+	seed     uint64
+	rng      *rand.Rand
+	now      time.Duration
+	queue    queue
+	seq      uint64
+	nodes    []*node
+	etcd     etcd
+	cut      [maxNodes + 1][maxNodes + 1]bool // from, to; the last one is etcd
+	calm     bool                             // nothing goes wrong any more
+	slowNet  time.Duration
+	desired  int
+	operator time.Duration  // until when an operator decides where the volume is wanted
+	removed  [maxNodes]bool // from the in-sync set, once
+	apart    bool           // a hollow copy began with what not every copy in sync has: others may have to be filled to have it
+	history  history
+	checker  checker
+	count    counters
+	tracing  bool
+	trace    strings.Builder
+	failure  error
 }
 
 // counters say what happened, so that nothing passes because nothing did.
 type counters struct {
-	Events, Writes, Acks, FaultAcks, Reads                                            int
-	Claims, Failovers, HollowClaims, Completed, Cuts, Stagings                        int
-	Added, Removed, Doubts, Fenced, Lapses, Confirmed, PowerCuts                      int
-	Replaced, Deleted, DisksLost, Forced, LateSwaps, Refused, Resumed, Merged, Beyond int
+	Events, Writes, Acks, FaultAcks, Reads int
+
+	// What went wrong.
+	PowerCuts, PowerCutsOfAll, AgentsKilled, EnginesKilled, Stopped int // of machines and processes
+	LinksCut, OneWay, QuorumsLost                                   int
+	DisksLost, Full                                                 int
+	Doubts, LateSwaps                                               int // swaps whose outcome was unknown, and requests done after their answer was given up
+
+	// What came of it.
+	Claims, Refused, Failovers, Moves             int // claims from who did not let go, and from who did
+	HollowClaims, Completed                       int // attached without a copy, and filled
+	Added, AddedAgain, Removed                    int // to and from the in-sync set
+	Lapses, Confirmed, Fenced                     int // of sessions and epochs
+	Cuts, Stagings, Resumed, Merged               int // how copies caught up
+	Replaced, Deleted                             int // copies that were placed anew, or given up
+	Forced, ForcedAgain, SetAside, BackToSetAside int // failovers, and what an earlier one gave up
+	Beyond                                        int // nothing was left to go on from
 }
 
 func newWorld(seed uint64) *world {
@@ -76,7 +91,10 @@ func newWorld(seed uint64) *world {
 		patience:  time.Duration(100+w.rng.IntN(500)) * ms,
 		faults:    time.Duration(3000+w.rng.IntN(5000)) * ms,
 		pause:     time.Duration(60+w.rng.IntN(500)) * ms,
-		forced:    w.rng.IntN(6) == 0,
+		forced:    w.rng.IntN(5) == 0,
+	}
+	if w.forced { // such a story has many chapters
+		w.lease, w.faults = w.lease/2, w.faults+3000*ms
 	}
 	w.copies = 2 + w.rng.IntN(min(2, w.settings.nodes-1))
 	if w.rng.IntN(6) == 0 {
