@@ -89,6 +89,14 @@ type diskFile struct{ *os.File }
 // nobody reads and which would cost a commit of the disk's journal.
 func (f *diskFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
+// startWriting is for [StartWriting]. Without a flag to wait, the call takes no error away from
+// the fdatasync that follows.
+func (f *diskFile) startWriting(off, n int64) {
+	_ = f.control("write back", func(fd int) error { // see StartWriting
+		return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE)
+	})
+}
+
 // Punch asks again when a signal interrupts it; nothing was claimed then.
 func (f *diskFile) Punch(off, n int64) error {
 	for {

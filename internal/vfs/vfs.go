@@ -58,3 +58,11 @@ type File interface {
 	// Allocated returns how many bytes of disk space the file holds.
 	Allocated() (int64, error)
 }
+
+// StartWriting lets the disk begin with bytes that were written, so that the next Sync has less
+// to wait for. It promises nothing, and says nothing: what goes wrong, Sync reports.
+func StartWriting(f File, off, n int64) {
+	if d, ok := f.(interface{ startWriting(off, n int64) }); ok {
+		d.startWriting(off, n)
+	}
+}

@@ -174,6 +174,10 @@ func copyGolden(t *testing.T, golden string) (disk vfs.FS, want string) {
 	if err := os.CopyFS(filepath.Join(dir, testDir), os.DirFS(filepath.Join(golden, testDir))); err != nil {
 		t.Fatal(err)
 	}
+	// git keeps no empty folder.
+	if err := os.MkdirAll(filepath.Join(dir, testDir, logDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	return openDisk(t, dir), strings.TrimSpace(string(sum))
 }
 

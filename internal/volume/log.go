@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 // Reasons why a record cannot be appended at once.
@@ -13,6 +14,10 @@ var (
 	errNoBuffer  = errors.New("every batch is on its way to the disk")
 	errNoSegment = errors.New("no segment is free")
 )
+
+// writeAhead is from how many bytes on the disk begins with what was written before anybody
+// waits for it: who writes much keeps it busy. For less, the call is not worth its while.
+const writeAhead = 256 << 10
 
 // log is the tail of the log: where records go. Its fields are guarded by
 // [Volume.mu], but for dirty, which is guarded by [Volume.writing].
@@ -195,8 +200,12 @@ func (l *log) write(b *batch) error {
 		}
 	}
 	b.encode(l.salt)
-	if _, err := b.seg.file.WriteAt(b.buf, b.seg.offset(b.pos)); err != nil {
+	off := b.seg.offset(b.pos)
+	if _, err := b.seg.file.WriteAt(b.buf, off); err != nil {
 		return fmt.Errorf("write log: %w", err)
+	}
+	if len(b.buf) >= writeAhead {
+		vfs.StartWriting(b.seg.file, off, int64(len(b.buf)))
 	}
 	return nil
 }

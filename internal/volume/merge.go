@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -172,16 +173,22 @@ func (v *Volume) forgetLog() {
 
 // adoptMerged goes on with the copy at its new point. The caller holds all locks but mu.
 func (v *Volume) adoptMerged(d *descriptor) error {
-	c, err := openChunks(v.fsys, v.dir, d.Size)
+	image, err := v.fsys.Open(path.Join(v.dir, imageName)) // which may be another file now
 	if err != nil {
 		return err
+	}
+	c, err := openChunks(v.fsys, v.dir, d.Size)
+	if err != nil {
+		return errors.Join(err, image.Close())
 	}
 	err = v.chunks.file.Close()
 	v.desc, v.chunks = d, c
 	v.hydration.refill(c)
-	used, failed := v.image.Allocated()
+	used, failed := image.Allocated()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	err = errors.Join(err, v.image.Close()) // who reads it still, asks in which turn that was
+	v.image = image
 	v.size, v.applied, v.committed, v.imageUsed = d.Size, d.Applied, d.Applied, used
 	v.promised, v.incomplete = d.Promised, false
 	v.begun, v.active = 0, newGeneration(d.Applied+1)

@@ -14,18 +14,8 @@ import (
 // merge brings the image to the point, and returns the descriptor that says so. It
 // can be interrupted anywhere, and called again.
 func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor, stop *atomic.Bool) (_ *descriptor, err error) {
-	image, err := fsys.Open(path.Join(dir, imageName))
-	if err != nil {
+	if err := s.becomeImage(fsys, dir, d.Size, stop); err != nil {
 		return nil, err
-	}
-	defer func() { err = errors.Join(err, image.Close()) }()
-	if err := s.fit(image); err != nil {
-		return nil, err
-	}
-	if !s.point.Direct {
-		if err := s.copyTo(image, stop); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.tell(fsys, dir, d); err != nil {
 		return nil, err
@@ -42,6 +32,23 @@ func (s *staged) merge(fsys vfs.FS, dir string, d *descriptor, stop *atomic.Bool
 		return nil, err
 	}
 	return &next, next.store(fsys, dir)
+}
+
+// becomeImage brings the image, which holds a volume of some size, to the point.
+func (s *staged) becomeImage(fsys vfs.FS, dir string, size int64, stop *atomic.Bool) (err error) {
+	image, err := fsys.Open(path.Join(dir, imageName))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	adopted, err := s.adopt(fsys, dir, image, size, stop)
+	if adopted || err != nil {
+		return err
+	}
+	if err := s.fit(image); err != nil || s.point.Direct {
+		return err
+	}
+	return s.copyTo(image, stop)
 }
 
 // fit gives the image the volume's size.

@@ -7,12 +7,14 @@ import (
 	"slices"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/vfs"
 )
 
 // piece is a part of a read whose bytes lie side by side in one place.
 type piece struct {
 	source
 	seg   *segment // for a piece of the log that is not in memory
+	image vfs.File // for any other: a copy that is brought to another point gets another one
 	block ballast.Block
 	p     []byte
 }
@@ -66,7 +68,7 @@ func (v *Volume) locateUpTo(pieces []piece, p []byte, off int64, lsn ballast.LSN
 		return nil, ErrRange
 	}
 	if v.active.isEmpty() && len(v.frozen) == 0 {
-		pieces = append(pieces, piece{source: source{from: fromImage}, block: ballast.Block(off / blockSize), p: p})
+		pieces = append(pieces, piece{source: source{from: fromImage}, image: v.image, block: ballast.Block(off / blockSize), p: p})
 		return pieces, v.lacking(pieces)
 	}
 	for ; len(p) > 0; p, off = p[blockSize:], off+blockSize {
@@ -136,7 +138,7 @@ func (v *Volume) join(pieces []piece, src source, b ballast.Block, p []byte) []p
 			return pieces
 		}
 	}
-	next := piece{source: src, block: b, p: p[:blockSize:len(p)]}
+	next := piece{source: src, image: v.image, block: b, p: p[:blockSize:len(p)]}
 	if src.from == fromLog {
 		next.seg = v.log.segmentOf(src.pos)
 	}
@@ -161,7 +163,7 @@ func (v *Volume) fetchOne(piece piece) error {
 		return piece.seg.readBlocks(piece.p, piece.pos)
 	case fromImage, fromNowhere: // the last resort of find is the image
 	}
-	_, err := v.image.ReadAt(piece.p, int64(piece.block)*blockSize)
+	_, err := piece.image.ReadAt(piece.p, int64(piece.block)*blockSize)
 	return err
 }
 

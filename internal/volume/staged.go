@@ -17,8 +17,9 @@ const (
 	stagingDir  = "staging"
 	pointName   = "point.json"
 	indexName   = "index"
-	stagedName  = "chunks"
-	stagedEntry = 24 // bytes, of the index
+	stagedName  = "chunks"       // of an earlier release
+	besideName  = "image.staged" // beside the image, whose name it may take
+	stagedEntry = 24             // bytes, of the index
 
 	stagedBit   = 1 << 63 // the chunk is staged
 	zeroBit     = 1 << 62 // and is all zeros
@@ -36,6 +37,8 @@ type staged struct {
 	into  vfs.File // where the chunks are, each at its place in the volume
 	index vfs.File
 	end   int64 // of the index, in bytes
+	old   bool  // the chunks are where an earlier release has them
+	fixed bool  // that they are adopted may be what the disk says
 }
 
 func stagedLSN(entry uint64) ballast.LSN {
@@ -70,6 +73,9 @@ func stage(fsys vfs.FS, dir string, to StagePoint, d *descriptor) (*staged, erro
 // not change since is good for it then.
 func (s *staged) leadsTo(to stagedPoint) bool {
 	common, known := s.point.Lineage.Common(s.point.LSN, to.Lineage, to.LSN)
+	if s.point.Adopted { // they are the image
+		return false
+	}
 	return seeded(keepStaged) || known && common == s.point.LSN && s.point.Direct == to.Direct
 }
 
@@ -141,8 +147,8 @@ func beginStaged(fsys vfs.FS, dir string, point stagedPoint) (_ *staged, err err
 	}
 	if point.Direct {
 		s.into, err = openWiped(fsys, path.Join(dir, imageName))
-	} else if s.into, err = createEmpty(fsys, path.Join(folder, stagedName)); err == nil {
-		err = s.into.Truncate(point.Size)
+	} else if s.into, err = createEmpty(fsys, path.Join(dir, besideName)); err == nil {
+		err = errors.Join(s.into.Truncate(point.Size), fsys.SyncDir(dir))
 	}
 	if err != nil {
 		return nil, err
@@ -191,15 +197,29 @@ func loadStaged(fsys vfs.FS, dir string) (_ *staged, err error) {
 	if s.index, err = fsys.Open(path.Join(folder, indexName)); err != nil {
 		return nil, err
 	}
-	name := path.Join(folder, stagedName)
-	if s.point.Direct {
-		name = path.Join(dir, imageName)
-	}
-	if s.into, err = fsys.Open(name); err != nil {
+	if err := s.openChunks(fsys, dir); err != nil {
 		return nil, err
 	}
 	s.resize()
 	return s, s.loadIndex(fsys, path.Join(folder, indexName))
+}
+
+// openChunks opens the file that the chunks are in.
+func (s *staged) openChunks(fsys vfs.FS, dir string) (err error) {
+	name := path.Join(dir, besideName)
+	if s.point.Direct {
+		name = path.Join(dir, imageName)
+	}
+	s.into, err = fsys.Open(name)
+	if s.point.Direct || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	name = path.Join(dir, stagingDir, stagedName)
+	if s.old = !s.point.Adopted; s.point.Adopted {
+		name = path.Join(dir, imageName)
+	}
+	s.into, err = fsys.Open(name)
+	return err
 }
 
 // write puts a chunk in its place. It counts once settle has returned.
@@ -234,6 +254,9 @@ func lay(f vfs.File, off int64, p []byte) error {
 			err = f.Punch(off, int64(n))
 		} else {
 			_, err = f.WriteAt(p[:n], off)
+			if n >= writeAhead {
+				vfs.StartWriting(f, off, int64(n))
+			}
 		}
 		if err != nil {
 			return err
@@ -278,6 +301,13 @@ func removeStaging(fsys vfs.FS, dir string) error {
 		if err == nil && name != pointName {
 			err = fsys.Remove(path.Join(folder, name))
 		}
+	}
+	if err != nil {
+		return err
+	}
+	err = fsys.Remove(path.Join(dir, besideName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the chunks were in the image, or are the image
 	}
 	return err
 }

@@ -13,8 +13,9 @@ import (
 // stagedPoint is staging/point.json: what the chunks beside it are of.
 type stagedPoint struct {
 	Format  int           `json:"format"`
-	Salt    uint64        `json:"salt,string"`      // keys the index
-	Direct  bool          `json:"direct,omitempty"` // the chunks are in the image
+	Salt    uint64        `json:"salt,string"`       // keys the index
+	Direct  bool          `json:"direct,omitempty"`  // the chunks are in the image
+	Adopted bool          `json:"adopted,omitempty"` // their file is the whole image, and takes its name
 	LSN     ballast.LSN   `json:"lsn"`
 	Epoch   ballast.Epoch `json:"epoch"`
 	Size    int64         `json:"size"`

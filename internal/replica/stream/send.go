@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/replica/wire"
@@ -13,6 +14,10 @@ const (
 	writeSize  = 256 << 10 // bytes of one write, if it is more than one frame
 	logRead    = 1 << 20   // bytes that are read from the log at once
 	flushEvery = 8 << 20   // bytes of the log between two flushes
+
+	// flushWithin is how long a copy that catches up is not asked to flush: on a slow link, too,
+	// it shall be seen to come nearer.
+	flushWithin = 100 * time.Millisecond
 )
 
 // tryDirect gathers what a flush needs for the caller to write, who then holds sending. It
@@ -186,9 +191,8 @@ func (s *session) sendLog(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	s.unflushed += n
-	if s.unflushed >= flushEvery || len(batches) == 0 && s.unflushed > 0 {
-		s.unflushed = 0
+	if s.unflushed > 0 && (len(batches) == 0 || s.unflushed >= flushEvery || h.now()-s.flushed >= flushWithin) {
+		s.unflushed, s.flushed = 0, h.now()
 		if err := s.send(&wire.Flush{LSN: after}); err != nil {
 			return false, err
 		}
@@ -196,7 +200,8 @@ func (s *session) sendLog(ctx context.Context) (bool, error) {
 	return len(batches) > 0, s.pacer.pause(ctx, n, s.foreground())
 }
 
-// sendBatch sends a batch of the log.
+// sendBatch sends a batch of the log. A flush goes with it when somebody waits for that
+// batch; who waits for a later one is not helped by a copy that syncs after each.
 func (s *session) sendBatch(b volume.Batch, size int64) error {
 	p, h := s.p, s.h
 	p.sending.Lock()
@@ -205,8 +210,15 @@ func (s *session) sendBatch(b volume.Batch, size int64) error {
 	h.size = max(h.size, size)
 	p.gatherHead()
 	p.out = wire.Encode(p.out, &wire.Append{Batch: b})
-	p.noteSent(b.Last(), wire.FrameSize(len(b.Records), len(b.Data)))
-	p.gatherFlush()
+	n := wire.FrameSize(len(b.Records), len(b.Data))
+	p.noteSent(b.Last(), n)
+	s.unflushed += n
+	if p.sent >= h.wanted {
+		p.gatherFlush()
+	}
+	if p.flushSent >= p.sent {
+		s.unflushed, s.flushed = 0, h.now()
+	}
 	h.trim()
 	h.mu.Unlock()
 	return p.writeOut(writeLimit)

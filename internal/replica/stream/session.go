@@ -39,6 +39,7 @@ type session struct {
 	silent    time.Duration // how long the peer may be, as it announced
 	spared    bool          // the log keeps more for it
 	unflushed int           // bytes of the log since a flush was asked for
+	flushed   time.Duration // when that was
 	pacer     pacer
 	gain      gain
 	told      wire.Welcome

@@ -29,8 +29,8 @@ func (b *bench) catchUp(ctx context.Context) error {
 			return err
 		}
 		all.add(one)
-		fmt.Fprintf(b.w, "  %d/%d  %d MiB: connected after %.1f s, then in sync in %.1f s alone and %.1f s under load; the disk took %.0f MiB/s; kept %s\n", i+1, b.rounds, b.megabytes,
-			one.connected[0], float64(b.megabytes)/one.speed[0], float64(b.megabytes)/one.loaded[0], one.disk[0], share(percentile(one.kept, 50)))
+		fmt.Fprintf(b.w, "  %d/%d  %d MiB: connected after %.1f s, then caught up in %.1f s alone and %.1f s under load, in sync after %.1f s; the disk took %.0f MiB/s; kept %s\n", i+1, b.rounds, b.megabytes,
+			one.connected[0], float64(b.megabytes)/one.speed[0], float64(b.megabytes)/one.loaded[0], one.inSync[0], one.disk[0], share(percentile(one.kept, 50)))
 	}
 	disk := percentile(all.disk, 50)
 	b.r.atLeast(fmt.Sprintf("catching up %d MiB", b.megabytes), "MiB/s", percentile(all.speed, 50), min(300, disk), all.speed...)
@@ -40,6 +40,7 @@ func (b *bench) catchUp(ctx context.Context) error {
 	b.r.atLeast("the same without a copy", "1/s", percentile(all.degraded, 50), 0, all.degraded...)
 	b.r.atLeast("kept of that while the copy catches up", "of 1", percentile(all.kept, 50), 0.7, all.kept...)
 	b.r.atMost("until the copy was connected again", "s", percentile(all.connected, 50), 0, all.connected...)
+	b.r.atMost("until it counted again", "s", percentile(all.inSync, 50), 0, all.inSync...)
 	return nil
 }
 
@@ -48,14 +49,14 @@ func share(of1 float64) string { return strconv.Itoa(int(100*of1)) + " %" }
 // caughtUp is what one round measured, or all of them.
 type caughtUp struct {
 	disk, speed, loaded []float64 // MiB/s
-	connected           []float64 // seconds, from when it could be reached
+	connected, inSync   []float64 // seconds, from when it could be reached
 	alone, degraded     []float64 // writes per second
 	kept                []float64 // of degraded, each second
 }
 
 func (c *caughtUp) add(o caughtUp) {
 	for _, p := range []struct{ to, from *[]float64 }{
-		{&c.disk, &o.disk}, {&c.speed, &o.speed}, {&c.loaded, &o.loaded}, {&c.connected, &o.connected},
+		{&c.disk, &o.disk}, {&c.speed, &o.speed}, {&c.loaded, &o.loaded}, {&c.connected, &o.connected}, {&c.inSync, &o.inSync},
 		{&c.alone, &o.alone}, {&c.degraded, &o.degraded}, {&c.kept, &o.kept},
 	} {
 		*p.to = append(*p.to, *p.from...)
@@ -96,6 +97,7 @@ func (b *bench) catchUpOnce(ctx context.Context, primary *lab.Node, mountpoint s
 	}
 	c.disk, c.alone, c.degraded = []float64{disk}, []float64{alone}, []float64{degraded}
 	c.connected = []float64{first.connected, second.connected}
+	c.inSync = []float64{first.inSync, second.inSync}
 	c.speed, c.loaded = []float64{float64(b.megabytes) / first.caughtUp}, []float64{float64(b.megabytes) / second.caughtUp}
 	return c, err
 }
@@ -117,8 +119,12 @@ func (b *bench) fallBehind(ctx context.Context, primary, other *lab.Node, mountp
 	return err
 }
 
-// arrival is how long a copy took to be connected again, and from then on to be in sync, in seconds.
-type arrival struct{ connected, caughtUp float64 }
+// arrival is how long a copy took to be connected again, from then on to have what it missed, and
+// in all to be in sync, in seconds. One that was lost again and again stays out for a while.
+type arrival struct{ connected, caughtUp, inSync float64 }
+
+// nearly is the lag in bytes of a copy that has what it missed: others may be writing.
+const nearly = 1 << 20
 
 // awaitCaughtUp lets a copy be reached again, and waits for it to be in sync.
 func (b *bench) awaitCaughtUp(ctx context.Context, primary, other *lab.Node) (a arrival, err error) {
@@ -128,23 +134,34 @@ func (b *bench) awaitCaughtUp(ctx context.Context, primary, other *lab.Node) (a 
 		return a, err
 	}
 	began := time.Now()
-	var connected time.Time
 	err = lab.Poll(ctx, "the copy to catch up", func(ctx context.Context) error {
 		v, err := api(primary).Inspect(ctx, volumeName)
 		if err != nil {
 			return err
 		}
+		in := slices.Contains(agentapi.InSync(v), other.Name)
 		for _, c := range v.GetCopies() {
-			if c.GetNode() == other.Name && connected.IsZero() && c.GetError() == "" && c.GetState() != "away" {
-				connected = time.Now()
+			if c.GetNode() == other.Name {
+				a.see(time.Since(began).Seconds(), c.GetState() == "catching-up" || in, in || c.GetLagBytes() < nearly)
 			}
 		}
-		if in := agentapi.InSync(v); !slices.Contains(in, other.Name) {
-			return fmt.Errorf("in sync: %v", in)
+		if !in {
+			return fmt.Errorf("%s is not in sync", other.Name)
 		}
+		a.inSync = time.Since(began).Seconds()
 		return nil
 	})
-	return arrival{connected.Sub(began).Seconds(), time.Since(connected).Seconds()}, err
+	return a, err
+}
+
+// see notes what is seen for the first time.
+func (a *arrival) see(now float64, connected, near bool) {
+	if connected && a.connected == 0 {
+		a.connected = now
+	}
+	if a.connected > 0 && near && a.caughtUp == 0 {
+		a.caughtUp = max(now-a.connected, 0.001)
+	}
 }
 
 // whileCatchingUp lets the copy catch up, and measures the foreground a second at a time.
