@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -114,6 +117,7 @@ func (p *passage) reopen(t testing.TB) {
 	if p.f, err = openCopyOf(p.disk); err != nil {
 		t.Fatal(err)
 	}
+	p.disk.KeepTrace()
 	p.disk.BeforeEach(func(op int) {
 		if p.rng.IntN(3) > 0 {
 			return
@@ -204,6 +208,7 @@ func (p *passage) travel(t testing.TB) error {
 			for range p.into.Staged() {
 				p.reused++
 			}
+			p.chooseWay()
 			p.to = p.into.to.LSN
 		}
 		var err error
@@ -231,6 +236,10 @@ func (p *passage) travel(t testing.TB) error {
 	return nil
 }
 
+// chooseWay has chunks copied into the image now and then that would become it: volumes are small
+// here, and nearly all of one changes.
+func (p *passage) chooseWay() { p.into.files.old = p.into.files.old || p.rng.IntN(2) == 0 }
+
 // settleNow is what thirty-two chunks would do.
 func (s *Staging) settleNow() error {
 	s.mu.Lock()
@@ -246,6 +255,12 @@ func TestPowerCutWhileStaging(t *testing.T) {
 	if testing.Short() {
 		seeds = min(seeds, 9)
 	}
+	var adopted, copied atomic.Int64
+	t.Cleanup(func() {
+		if !t.Failed() && (adopted.Load() == 0 || copied.Load() == 0) {
+			t.Errorf("staged chunks became the image %d times, and were copied into it %d times: want both", adopted.Load(), copied.Load())
+		}
+	})
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -255,6 +270,11 @@ func TestPowerCutWhileStaging(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.disk.BeforeEach(nil)
+			if p.adopted() {
+				adopted.Add(1)
+			} else if p.old != nil {
+				copied.Add(1)
+			}
 			if err := p.catchUp(); err != nil {
 				t.Error(err)
 			}
@@ -266,6 +286,11 @@ func TestPowerCutWhileStaging(t *testing.T) {
 			}
 		})
 	}
+}
+
+// adopted reports whether the file of staged chunks was renamed to be the image.
+func (p *passage) adopted() bool {
+	return slices.ContainsFunc(p.disk.Trace(), func(op string) bool { return strings.HasPrefix(op, "rename") && strings.Contains(op, besideName) })
 }
 
 // TestFailingDiskWhileStaging makes the disk of a copy fail at its n-th operation, once or from
@@ -308,6 +333,9 @@ func stagingFailsAt(t *testing.T, n int, errno syscall.Errno, lasts bool) (faile
 		return nil
 	})
 	err := p.begin(t.Context())
+	if err == nil {
+		p.chooseWay()
+	}
 	for done := false; err == nil && !done; {
 		if p.to = p.into.to.LSN; p.rng.IntN(2) == 0 {
 			err = p.into.settleNow()

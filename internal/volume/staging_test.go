@@ -194,6 +194,7 @@ func (r *rebuilt) leads(ctx context.Context, disk *crashfs.FS) error {
 	if r.base != nil {
 		pic = r.before // the one under way is half of each
 	}
+	pic.p = pic.p[:min(len(pic.p), int(v.Size()))] // the leader may have grown since, without a record
 	snap, err := v.Snapshot(ctx, pic.base)
 	for done := false; err == nil && !done; {
 		done, err = pic.lay(snap)
