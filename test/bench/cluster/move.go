@@ -36,7 +36,7 @@ func (b *bench) move(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pause, mounted, err := b.moveOnce(ctx, primary, other)
+		pause, mounted, err := b.moveUnderLoad(ctx, primary, other)
 		if err != nil {
 			load.end()
 			return fmt.Errorf("move from %s to %s: %w", primary.Name, other.Name, err)
@@ -66,6 +66,19 @@ func (b *bench) third(p, q *lab.Node) *lab.Node {
 		}
 	}
 	return q
+}
+
+// moveUnderLoad asks again when the load had a file open whenever the volume was to be unmounted:
+// then nothing was changed, and the load has gone on.
+func (b *bench) moveUnderLoad(ctx context.Context, from, to *lab.Node) (pause float64, mountpoint string, err error) {
+	const attempts = 10
+	for range attempts {
+		pause, mountpoint, err = b.moveOnce(ctx, from, to)
+		if connect.CodeOf(err) != connect.CodeFailedPrecondition {
+			break
+		}
+	}
+	return pause, mountpoint, err
 }
 
 // moveOnce moves the volume and returns the pause, in seconds, and where it is mounted then.
@@ -106,7 +119,7 @@ func startLoad(ctx context.Context, n *lab.Node, mountpoint string) (*load, erro
 	ctx, cancel := context.WithCancel(ctx)
 	l := &load{said: &strings.Builder{}, ended: make(chan error, 1), cancel: cancel}
 	script := `while dd if=/dev/zero of="$1/load" bs=64k count=4 conv=fsync,notrunc 2>/dev/null; do
-		read up idle </proc/uptime; echo "$up"; done`
+		read up idle </proc/uptime; echo "$up"; sleep 0.01; done`
 	cmd := n.Command(ctx, "sh", "-c", script, "sh", mountpoint)
 	cmd.Stdout = l.said
 	if err := n.Start(cmd); err != nil {
