@@ -47,11 +47,11 @@ func printReport(w io.Writer, dir string, r volume.Report) error {
 func copyState(r volume.Report) string {
 	switch staged := count(r.Staged, "staged chunk"); {
 	case r.Merging:
-		return "is being brought to another point; attaching it, or its leader, goes on with " + staged
+		return "is being brought to another point; attaching it, or its primary, goes on with " + staged
 	case r.Incomplete:
-		return "is not complete: it cannot be attached until its leader has sent the rest; " + staged
+		return "is not complete: it cannot be attached until its primary has sent the rest; " + staged
 	case r.Staged > 0:
-		return "complete; " + staged + " of a later point, which its leader goes on with"
+		return "complete; " + staged + " of a later point, which its primary goes on with"
 	default:
 		return ""
 	}

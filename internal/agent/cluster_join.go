@@ -94,10 +94,10 @@ func (n *node) refuseVolumes() error {
 		return n.refuseFiles(hint) // the records are the cluster's
 	}
 	if live := n.records.List(); len(live) > 0 {
-		return fmt.Errorf("this node has %d volumes, such as %q; %s: %w", len(live), live[0].Name, hint, ballast.ErrInUse)
+		return fmt.Errorf("this node has volumes (%d), such as %q; %s: %w", len(live), live[0].Name, hint, ballast.ErrInUse)
 	}
 	if trash := n.records.Trash(); len(trash) > 0 {
-		return fmt.Errorf("this node has %d volumes in the trash, such as %q; %s: %w", len(trash), trash[0].Name, hint, ballast.ErrInUse)
+		return fmt.Errorf("this node has volumes in the trash (%d), such as %q; %s: %w", len(trash), trash[0].Name, hint, ballast.ErrInUse)
 	}
 	return n.refuseFiles(hint)
 }

@@ -133,11 +133,11 @@ func TestWhoMayNotJoin(t *testing.T) {
 			t.Error("a refused join changed the node")
 		}
 	}
-	refused(`1 volumes, such as "db"`)
+	refused(`volumes (1), such as "db"`)
 	if _, err := n.Remove(t.Context(), "db"); err != nil {
 		t.Fatal(err)
 	}
-	refused(`1 volumes in the trash, such as "db"`)
+	refused(`volumes in the trash (1), such as "db"`)
 }
 
 func tokenOf(t *testing.T, f identity.Folder) identity.Token {

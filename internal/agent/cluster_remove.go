@@ -29,7 +29,7 @@ func (n *node) RemoveNode(ctx context.Context, name ballast.NodeID, force bool) 
 	}
 	lost, why := n.whatIsLost(name)
 	if v.state == nodeUp && v.copies > 0 {
-		why = append(why, fmt.Sprintf("it is up and has %d copies: `ballast node drain %s` makes them elsewhere first", v.copies, name))
+		why = append(why, fmt.Sprintf("it is up and has %d of the copies: `ballast node drain %s` makes them elsewhere first", v.copies, name))
 	}
 	if len(why) > 0 && !force {
 		return nil, fmt.Errorf("remove node %s: nothing was changed, because %s; --force removes it all the same: %w", name, strings.Join(why, "; "), ballast.ErrInUse)
