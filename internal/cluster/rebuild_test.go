@@ -129,4 +129,3 @@ func TestGivenUp(t *testing.T) {
 		t.Error(err)
 	}
 }
-

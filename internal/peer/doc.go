@@ -4,7 +4,8 @@
 // # Invariants
 //
 //	P1  Without a certificate of this cluster nothing is answered but POST /join, and of
-//	    that no more than a few at once (G10).
+//	    that no more than a few at once (G10). A node that has left a cluster behind says
+//	    besides, to whoever asks under [ProtocolFormer], of which one it is now.
 //	P2  A connection is with the node that its certificate names: who dials says whom it
 //	    wants, who listens is told who came.
 //	P3  A node that was removed, or has joined again since, is refused: at a new
