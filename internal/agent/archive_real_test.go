@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+	"github.com/ballast-io/ballast/internal/archive/store"
 	"github.com/ballast-io/ballast/internal/archive/store/s3test"
 	"github.com/ballast-io/ballast/internal/archiver"
 )
@@ -59,14 +61,8 @@ func wantFile(t *testing.T, file string, want []byte) {
 // cloned, and, when all of the machine is gone, recovered from what the archive has.
 func TestRealArchive(t *testing.T) {
 	needRoot(t)
-	site, password := t.TempDir(), filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(password, []byte("of the tests\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	site, password, _ := sharedArchive(t)
 	a := startReal(t, t.TempDir(), archiver.FolderURL(site), password)
-	if _, err := a.archive.Init(t.Context(), connect.NewRequest(&v1.InitArchiveRequest{})); err != nil {
-		t.Fatal(err)
-	}
 	a.create("db", map[string]string{"size": "128M"})
 	mountpoint := a.attach("db", "a")
 	first, second := random(1, 3<<20), random(2, 5<<20)
@@ -96,22 +92,7 @@ func TestRealArchive(t *testing.T) {
 	sweepAll(t, a.dir)
 
 	b := startReal(t, t.TempDir(), archiver.FolderURL(site), password)
-	stream, err := b.archive.Recover(t.Context(), connect.NewRequest(&v1.RecoverRequest{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	recovered := 0
-	for stream.Receive() {
-		if r := stream.Msg().GetResult(); r != nil {
-			recovered++
-			if r.GetError() != "" {
-				t.Errorf("recover %s: %s", r.GetName(), r.GetError())
-			}
-		}
-	}
-	if err := stream.Err(); err != nil || recovered != 3 {
-		t.Fatalf("recovered %d volumes, %v; want 3", recovered, err)
-	}
+	b.recover(t, 3)
 	for i, name := range []string{"db", "db-then", "db-clone"} {
 		wantFile(t, filepath.Join(b.attach(name, "a"), "key"), [][]byte{second, first, second}[i])
 	}
@@ -148,6 +129,30 @@ func nextSecond(t *testing.T, after time.Time) {
 	eventually(t, fmt.Sprintf("the second after %s", after), func() bool { return time.Now().Truncate(time.Second).After(after) })
 }
 
+// putAll puts everything that a folder has into a store.
+func putAll(t *testing.T, folder, url string) {
+	t.Helper()
+	to, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	from := os.DirFS(folder)
+	err = fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(from, name)
+		if err != nil {
+			return err
+		}
+		return to.Put(t.Context(), name, data)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The archive goes away while a volume fills in: what is missing waits, nothing wrong is
 // read, and when the archive is back it goes on. That a wait ends with an error after its
 // budget is package volume's to test.
@@ -158,14 +163,9 @@ func TestRealArchiveAwayInHydration(t *testing.T) {
 		name, value, _ := strings.Cut(pair, "=")
 		t.Setenv(name, value) // the agent has it from here
 	}
-	password := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(password, []byte("of the tests\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	folder, password, _ := sharedArchive(t)
+	putAll(t, folder, server.URL("away"))
 	a := startReal(t, t.TempDir(), server.URL("away"), password)
-	if _, err := a.archive.Init(t.Context(), connect.NewRequest(&v1.InitArchiveRequest{})); err != nil {
-		t.Fatal(err)
-	}
 	a.create("db", map[string]string{"size": "256M"})
 	content := random(3, 40<<20)
 	writeSynced(t, filepath.Join(a.attach("db", "a"), "key"), string(content))
