@@ -167,7 +167,7 @@ func TestRealArchiveAwayInHydration(t *testing.T) {
 	putAll(t, folder, server.URL("away"))
 	a := startReal(t, t.TempDir(), server.URL("away"), password)
 	a.create("db", map[string]string{"size": "256M"})
-	content := random(3, 40<<20)
+	content := random(3, 12<<20)
 	writeSynced(t, filepath.Join(a.attach("db", "a"), "key"), string(content))
 	a.archivedUntil("db", time.Now())
 	eventually(t, "base snapshot", func() bool {
