@@ -4,7 +4,6 @@
 package seeded
 
 import (
-	"cmp"
 	"maps"
 	"os"
 	"os/exec"
@@ -56,7 +55,9 @@ func TestSeededBugsAreFound(t *testing.T) {
 				continue
 			}
 			clean[s] = true
-			binaries[s.dir] = cmp.Or(binaries[s.dir], build(t, s))
+			if binaries[s.dir] == "" {
+				binaries[s.dir] = build(t, s)
+			}
 			t.Run(path.Base(s.dir)+" without a bug", func(t *testing.T) {
 				t.Parallel()
 				if out, err := runWith(t, binaries[s.dir], s, ""); err != nil {
