@@ -25,6 +25,11 @@ func (b *bench) idle(ctx context.Context) error {
 			if _, err := api(on).Create(ctx, idleName(made), map[string]string{"size": "64M", "repl": "2"}); err != nil {
 				return fmt.Errorf("create volume %d: %w", made, err)
 			}
+			if made < b.used {
+				if err := b.useOnce(ctx, on, idleName(made)); err != nil {
+					return fmt.Errorf("use volume %d: %w", made, err)
+				}
+			}
 		}
 		each := float64(time.Since(began).Milliseconds()) / float64(max(1, n-before))
 		g, err := b.measureIdle(ctx)
@@ -39,6 +44,7 @@ func (b *bench) idle(ctx context.Context) error {
 		fmt.Fprintf(b.w, "  %4d volumes: agents %.0f MiB, %.1f %% CPU, %.0f KiB/min sent, %.0f of it and %.0f requests/min by etcd, attach %.0f ms\n", n, g.AgentMiB, g.AgentsCPU, g.Traffic/1024, g.PeerBytes/1024, g.Requests, g.AttachMS)
 	}
 	last := b.r.Growth[len(b.r.Growth)-1]
+	b.r.note("idle: the first %d volumes were attached once, so that each has a filesystem and two copies; the others are records only. None is attached while nothing happens.", min(b.used, made))
 	b.r.atMost(fmt.Sprintf("attach of a volume with %d others", last.Volumes), "ms", last.AttachMS, 500)
 	b.r.atMost(fmt.Sprintf("memory of the greatest agent, %d idle volumes", last.Volumes), "MiB", greatest(last.AgentMiB), 0)
 	b.r.atMost(fmt.Sprintf("sent by all nodes, %d idle volumes", last.Volumes), "KiB/min", last.Traffic/1024, 0)
@@ -183,7 +189,7 @@ func (b *bench) attachTime(ctx context.Context, volumes int) (float64, error) {
 			return 0, err
 		}
 		samples = append(samples, float64(time.Since(began).Milliseconds()))
-		if err := b.awaitTwo(ctx, n, name); err != nil {
+		if err := b.awaitTwo(ctx, n, name); err != nil { // a copy that has just gone would be away for the next one
 			return 0, err
 		}
 		if err := api(n).Detach(ctx, name, holder); err != nil {
@@ -191,6 +197,17 @@ func (b *bench) attachTime(ctx context.Context, volumes int) (float64, error) {
 		}
 	}
 	return percentile(samples[1:], 50), nil // the first one made the filesystem
+}
+
+// useOnce gives a volume its filesystem and its second copy.
+func (b *bench) useOnce(ctx context.Context, n *lab.Node, name string) error {
+	if _, err := api(n).Attach(ctx, name, holder); err != nil {
+		return err
+	}
+	if err := b.awaitTwo(ctx, n, name); err != nil {
+		return err
+	}
+	return api(n).Detach(ctx, name, holder)
 }
 
 func (b *bench) awaitTwo(ctx context.Context, n *lab.Node, name string) error {

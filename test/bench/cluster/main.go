@@ -53,10 +53,12 @@ type options struct {
 	moves     int
 	megabytes int   // that a copy has to catch up
 	volumes   []int // idle ones, growing
+	used      int   // of them that were attached once
 	lease     time.Duration
 	quick     bool
 	dir       string
 	out       string
+	plot      string
 	only      *regexp.Regexp
 	w         io.Writer
 }
@@ -74,6 +76,8 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.dir, "dir", "/var/tmp", "measure on the disk of the folder `DIR`")
 	f.StringVar(&o.out, "out", "bench-out", "write the results to the folder `DIR`")
 	volumes := f.String("volumes", "10,30,100,300,1000", "have `A,B` idle volumes")
+	f.IntVar(&o.used, "used", 100, "attach the first `N` of them once, before: each then takes 32 MiB of the disk, and some seconds")
+	f.StringVar(&o.plot, "plot", "", "write the plot of how idle volumes cost to `FILE` as well")
 	only := f.String("only", ".", "do only the parts whose name matches `REGEXP`: "+strings.Join(partNames(), ", "))
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -83,6 +87,7 @@ func parse(args []string) (o options, err error) {
 	}
 	if o.quick {
 		o.rounds, o.seconds, o.failovers, o.moves, o.megabytes, *volumes = 1, 2, 2, 2, 64, "3,6"
+		o.used = 3
 	}
 	if o.rounds < 1 || o.seconds < 1 || o.failovers < 1 || o.moves < 1 || o.megabytes < 1 || f.NArg() > 0 {
 		return o, errors.New("want at least one of everything, and no arguments; type -help")
@@ -151,6 +156,9 @@ func run(ctx context.Context, o options) error {
 		}
 		fmt.Fprintf(o.w, "  (%.0f s)\n", time.Since(began).Seconds())
 		failed = errors.Join(failed, r.save(o.out)) // what is measured is kept
+	}
+	if o.plot != "" && len(r.Growth) > 0 {
+		failed = errors.Join(failed, os.WriteFile(o.plot, []byte(plot(r.Growth)), 0o644))
 	}
 	r.print(o.w)
 	fmt.Fprintf(o.w, "\nEvery sample: %s   Plot: %s\n", filepath.Join(o.out, resultsFile), filepath.Join(o.out, plotFile))
