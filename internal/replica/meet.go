@@ -42,6 +42,8 @@ func Meet(leader Position, follower State) Meeting {
 	switch {
 	case seeded(meetByNumberAlone):
 		common = min(leader.Last, follower.Last)
+	case seeded(cutTooMuch) && common > 0:
+		common--
 	case seeded(cutOneLess):
 		common = min(common+1, leader.Last, follower.Last)
 	}

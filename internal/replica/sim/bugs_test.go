@@ -10,6 +10,7 @@ const (
 	acknowledgeReceived bug = "acknowledge-received"  // a follower takes received for durable
 	answerAfterLease    bug = "answer-after-lease"    // the gate does not look at the lease
 	keepLapsedSession   bug = "keep-lapsed-session"   // a session that had run out goes on
+	ignoreSession       bug = "ignore-session"        // the gate takes any session of its node for the one that it was confirmed in
 	claimWithoutSession bug = "claim-without-session" // a claim does not look at the holder's session
 	answerBeforeStored  bug = "answer-before-stored"  // a follower answers, and the epoch is not on its disk
 	cutTooLittle        bug = "cut-too-little"        // a follower keeps a tail that its leader lacks

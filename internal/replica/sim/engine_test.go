@@ -98,7 +98,7 @@ func (e *engine) open() bool {
 		return true
 	}
 	n := e.node
-	return n.lease.session == e.leader.Members().Session && n.clock() < n.lease.until
+	return (n.lease.session == e.leader.Members().Session || broken(ignoreSession)) && n.clock() < n.lease.until
 }
 
 // answer answers flushes and reads, if the gate is open; after the fence time nobody
