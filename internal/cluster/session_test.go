@@ -410,3 +410,36 @@ func TestFeed(t *testing.T) {
 	default:
 	}
 }
+
+func FuzzDecodeSession(f *testing.F) {
+	f.Add([]byte(`{"number":1,"beat":7,"lease_ms":5000,"free":1,"size":2,"archive":"none"}`))
+	f.Add([]byte(`{"number":1,"lease_ms":9223372036854775807}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decodeSession(data)
+		lease := time.Duration(s.Lease) * time.Millisecond
+		if err == nil && (s.Number == 0 || lease < MinLease || lease > MaxLease) {
+			t.Errorf("accepted %+v: nobody could say when it is over", s)
+		}
+	})
+}
+
+func FuzzDecodeNode(f *testing.F) {
+	good, err := encodeNode(Node{Name: "n1", Address: "10.0.0.1:7420", Generation: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"version":1,"name":"../x","address":"h:1"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k, err := decodeNode(data)
+		if err != nil {
+			return
+		}
+		if ballast.CheckVolumeName(string(k.Name)) != nil {
+			t.Errorf("accepted %+v", k)
+		}
+		if _, err := encodeNode(k); err != nil {
+			t.Errorf("%+v cannot be encoded: %v", k, err)
+		}
+	})
+}

@@ -443,3 +443,26 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseAuthority reads what an etcd that is not ours may hold: what is taken signs, and nothing of it is shown.
+func FuzzParseAuthority(f *testing.F) {
+	a, err := NewAuthority(NewClusterID())
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := a.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"version":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := ParseAuthority(data)
+		if err != nil {
+			return
+		}
+		if again, err := a.Encode(); err != nil || a.Cluster() == "" {
+			t.Errorf("accepted %s, which reads back as %q, %v", a, again, err)
+		}
+	})
+}
