@@ -57,6 +57,14 @@ func (c *Config) say(pair string) error {
 	case "forced":
 		c.ForceNewCluster = true
 		c.Confirm = func(_ context.Context, plan string) error { return os.WriteFile(value, []byte(plan), 0o600) }
+	case "etcd":
+		c.Etcd = []string{value}
+	case "etcd-ca":
+		c.EtcdCA = value
+	case "etcd-cert":
+		c.EtcdCert = value
+	case "etcd-key":
+		c.EtcdKey = value
 	default:
 		return fmt.Errorf("nobody knows %s", pair)
 	}
