@@ -1,21 +1,32 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ballast-io/ballast/internal/identity"
+	"github.com/ballast-io/ballast/internal/peer"
 	"github.com/ballast-io/ballast/test/lab"
 	"github.com/ballast-io/ballast/test/lab/agentapi"
 )
 
 // TestJoinRefused tries to join a cluster with everything but a good token. Each time the
-// sentence says what is wrong, and nobody's nodes have changed. (That tokens expire, and that
-// clocks and versions are compared, is asked in internal/peer: a token lives for a minute at
-// least, and all lab machines have one clock.)
+// sentence says what is wrong, and nobody's nodes, volumes and files have changed. (That tokens
+// expire is asked in internal/cluster: one lives for a minute at least.)
 func TestJoinRefused(t *testing.T) {
 	c := newCampaign(t, 2) // n1 and n2 are a cluster
 	n1 := c.c.Nodes[0]
@@ -35,22 +46,123 @@ func TestJoinRefused(t *testing.T) {
 		{"a node that has volumes", withVolume(t, c, other), func() string { return token(t, n1) }, "volume"},
 		{"a node of the cluster already", c.c.Nodes[1], func() string { return token(t, n1) }, "cluster"},
 	} {
-		before := nodes(t, n1) + nodes(t, tt.node)
+		before := nodes(t, n1) + nodes(t, tt.node) + files(t, n1, "ballast/identity") + files(t, tt.node, "ballast/identity", "ballast/volumes", "ballast/node")
 		err := tryJoin(t, tt.node, tt.token(), address)
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), tt.want) {
 			t.Errorf("%s: %v; want a refusal that says %q", tt.name, err, tt.want)
 		}
-		if after := nodes(t, n1) + nodes(t, tt.node); after != before {
-			t.Errorf("%s: nodes before:\n%s\nafter:\n%s", tt.name, before, after)
+		after := nodes(t, n1) + nodes(t, tt.node) + files(t, n1, "ballast/identity") + files(t, tt.node, "ballast/identity", "ballast/volumes", "ballast/node")
+		if after != before {
+			t.Errorf("%s: before:\n%s\nafter:\n%s", tt.name, before, after)
 		}
 		t.Logf("%s: %v", tt.name, err)
 	}
+	strangers(t, n1, other, used, address)
 	if _, err := joins.Ballast(t.Context(), "join", used, address); err != nil {
 		t.Fatalf("after all that, with a good token: %v", err)
 	}
 	if _, err := other.Ballast(t.Context(), "join", used, address); err == nil {
 		t.Error("a token was good twice")
 	}
+}
+
+// strangers ask for what no program of this release asks for: all lab machines have one
+// clock, and one version. Their token is not spent by that.
+func strangers(t *testing.T, n1, from *lab.Node, text, address string) {
+	t.Helper()
+	token, err := identity.ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := key.Request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		version int
+		clock   time.Duration
+		want    string
+	}{
+		{"a clock an hour ahead", 1, time.Hour, "clock is 1h0m0s ahead"},
+		{"a clock an hour behind", 1, -time.Hour, "clock is 1h0m0s behind"},
+		{"a version that is too old", 0, 0, "version"},
+		{"a version that is too new", 1000, 0, "version"},
+	} {
+		before := nodes(t, n1)
+		body, err := json.Marshal(map[string]any{
+			"version": tt.version, "release": "another", "token": token.ID, "secret": token.Secret.Reveal(), "node": "stranger",
+			"address": from.Address + ":7420", "request": request, "time": time.Now().Add(tt.clock),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, said := post(t, from, address, body)
+		if status == http.StatusOK || !strings.Contains(said, tt.want) {
+			t.Errorf("%s: status %d, %s; want a refusal that says %q", tt.name, status, said, tt.want)
+		}
+		if after := nodes(t, n1); after != before {
+			t.Errorf("%s: nodes before:\n%s\nafter:\n%s", tt.name, before, after)
+		}
+		t.Logf("%s: %s", tt.name, said)
+	}
+}
+
+// post asks to join from a machine, and returns what it is told.
+func post(t *testing.T, from *lab.Node, address string, body []byte) (status int, said string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			conn, err := from.Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			//nolint:gosec // a stranger knows nobody's authority
+			return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}), nil
+		},
+	}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://cluster"+peer.JoinPath, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// files are what a machine has below some of its folders, with hashes. What is logged does not count.
+func files(t *testing.T, n *lab.Node, below ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, top := range below {
+		err := filepath.WalkDir(n.Outside(n.Path(top)), func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, "engine.log") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			fmt.Fprintf(&all, "%s %x\n", strings.TrimPrefix(path, n.Root()), sha256.Sum256(content))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.String()
 }
 
 // tryJoin asks again while the node is not ready to answer.
@@ -219,6 +331,7 @@ func refused(t *testing.T, r *round) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), backLimit)
 	defer cancel()
+	before := recordOf(t, r) + files(t, r.follower, "ballast/volumes/"+r.id)
 	err := lab.Poll(ctx, "a refusal", func(ctx context.Context) error {
 		_, err := r.api(r.follower).Attach(ctx, volumeName, "refused")
 		if err == nil {
@@ -235,6 +348,23 @@ func refused(t *testing.T, r *round) {
 	}
 	plan, err := r.follower.Ballast(t.Context(), "volume", "failover", volumeName)
 	t.Logf("the plan: %s %v", plan, err)
+	if after := recordOf(t, r) + files(t, r.follower, "ballast/volumes/"+r.id); after != before {
+		t.Errorf("before it was refused:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// recordOf is what is kept of a volume, as its only node says that is up.
+func recordOf(t *testing.T, r *round) (text string) {
+	t.Helper()
+	err := lab.Poll(t.Context(), "the volume's record", func(ctx context.Context) error {
+		v, err := r.api(r.follower).Inspect(ctx, volumeName)
+		text = fmt.Sprintln(v.GetEpoch(), v.GetPrimary(), agentapi.InSync(v), v.GetForced(), v.GetSizeBytes())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // TestDiskFull asks a node without room for a copy of its own.
