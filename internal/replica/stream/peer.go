@@ -139,7 +139,9 @@ func (p *peer) lost(err error) {
 	if p.err == nil || err.Error() != p.err.Error() {
 		h.cfg.Log.Warn("stream to copy ended", "volume", h.log.ID(), "node", p.node, "error", err)
 	}
-	if !errors.Is(err, volume.ErrRecycled) {
+	if errors.Is(err, volume.ErrRecycled) {
+		p.drag.more()
+	} else {
 		p.drag = drag{}
 	}
 	p.setState(Connecting, err)

@@ -221,6 +221,7 @@ func (s *session) follow(ctx context.Context, cut, last ballast.LSN) error {
 	h.mu.Lock()
 	p.sent, p.received, p.durable = cut, cut, cut
 	p.streaming = true
+	p.drag.at = 0 // how far it was behind before says nothing about now
 	p.setState(CatchingUp, nil)
 	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Added: p.at.Added, Durable: cut, Complete: true})
 	missing := h.last - min(cut, h.last)
