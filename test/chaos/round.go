@@ -75,6 +75,9 @@ func (r *round) untilTakenOver(ctx context.Context) (next *session, err error) {
 	if err == nil || r.loss != "" || !r.leaseRanOut(ctx) {
 		return next, err
 	}
+	if r.disturbance == "" {
+		r.disturbance = "nothing"
+	}
 	r.loss, r.struck, r.waited = byItself, time.Now(), true
 	if err := r.mend(ctx); err != nil {
 		return nil, fmt.Errorf("mend what was broken: %w", err)
