@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"os"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -41,5 +44,18 @@ func TestArchiveOptions(t *testing.T) {
 				t.Errorf("got %q, %q, %q; want %q, %q, %q", cfg.Archive, cfg.ArchivePasswordFile, cfg.ArchivePasswordCommand, tt.url, tt.file, tt.command)
 			}
 		})
+	}
+}
+
+// An operator sees what going on from a view means, and is asked, unless they said that they need not be.
+func TestConfirmNewCluster(t *testing.T) {
+	var out bytes.Buffer
+	c := &cli{outside: outside{stdout: &out, tty: func() (*os.File, error) { return nil, errors.New("none") }}}
+	if err := c.confirmNewCluster(t.Context(), "the plan", true); err != nil || out.String() != "the plan\n" {
+		t.Errorf("with --yes: %v, shown %q", err, out.String())
+	}
+	err := c.confirmNewCluster(t.Context(), "the plan", false)
+	if f, ok := errors.AsType[*failure](err); !ok || f.code != exitUsage {
+		t.Errorf("without a terminal: %v; want it refused", err)
 	}
 }

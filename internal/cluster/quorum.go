@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ballast-io/ballast"
@@ -155,6 +156,7 @@ func (r *Records) keepers() (names []ballast.NodeID) {
 			names = append(names, m.Node)
 		}
 	}
+	slices.Sort(names)
 	return names
 }
 
