@@ -17,7 +17,6 @@ const (
 	ignoreImageSync       bug = "ignore-image-sync"       // applied moves although the image's sync failed
 	foldUncommitted       bug = "fold-uncommitted"        // the image is written before the log is durable
 	foldUnannounced       bug = "fold-unannounced"        // a crash in the middle of a round leaves what nobody knows of in the image
-	coverPartly           bug = "cover-partly"            // what a write leaves of a chunk that is missing is taken for zeros
 	presentBeforeSync     bug = "present-before-sync"     // a chunk that was fetched is taken for durable
 	skipReplicas          bug = "skip-replicas"           // a flush that does not wait for the other copies
 	commitRecovered       bug = "commit-recovered"        // what an opening found is folded before the other copies have it

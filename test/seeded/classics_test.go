@@ -15,14 +15,14 @@ var classics = []struct{ mistake, part, bug string }{
 	{"acknowledge after one of two copies in sync", "replica", "one-is-enough"},
 	{"a copy takes what is of an old epoch", "replica", "follow-lower-epoch"},
 	{"a stopped writer acknowledges after its lease", "sim", "answer-after-lease"},
-	{"fill the rest of an unaligned write with zeros in a rebuild", "volume", "cover-partly"},
 	{"in sync one batch early", "replica", "add-early"},
 	{"acknowledge after a sync that failed was tried again", "volume", "retry-failed-sync"},
 	{"take a torn end of the log for whole", "volume", "accept-torn-record"},
 	{"sync out of order", "volume", "reorder-across-segments"},
 	// Not asked for here: a manifest in the archive before what it names, a restore that
-	// passes over the last object, a nonce used twice. What attacks the first two are
-	// TestCrashBetweenSteps and TestMutations of internal/archive/tail.
+	// passes over the last object, a nonce used twice, zeros around an unaligned write in a rebuild.
+	// What attacks the first two are TestCrashBetweenSteps and TestMutations of internal/archive/tail, the
+	// last one TestConcurrentHydration of internal/volume and the rebuilds of test/chaos.
 }
 
 // TestClassicsCanBeAskedFor wants the bug of every one of them in the code.

@@ -34,7 +34,7 @@ type suite struct {
 var (
 	simulation = suite{"../../internal/replica/sim", "TestSimulation"}
 	parts      = []part{
-		{"volume", []string{"../../internal/volume/bugs.go"}, 34, []suite{{"../../internal/volume", allOf(findersOfVolume)}}, findersOfVolume},
+		{"volume", []string{"../../internal/volume/bugs.go"}, 33, []suite{{"../../internal/volume", allOf(findersOfVolume)}}, findersOfVolume},
 		{"replica", []string{"../../internal/replica/bugs.go"}, 22, []suite{{"../../internal/replica", "."}, simulation}, nil},
 		{"cluster", []string{"../../internal/cluster/bugs.go"}, 6, []suite{{"../../internal/cluster", allOf(findersOfCluster)}}, findersOfCluster},
 		{"sim", []string{"../../internal/replica/sim/bugs_test.go"}, 12, []suite{simulation}, nil},

@@ -14,7 +14,6 @@ var findersOfVolume = map[string]string{
 	"ignore-image-sync":       "TestFailingDisk",
 	"fold-uncommitted":        "TestPowerCutOfCopies|TestFailingDisk",
 	"fold-unannounced":        "TestForcedLeaderCutsWhatWasBegun",
-	"cover-partly":            "TestConcurrentHydration|TestFoldWaitsForSource",
 	"present-before-sync":     "TestPowerCutWhileHydrating",
 	"skip-replicas":           "TestCopiesAgree",
 	"commit-recovered":        "TestPowerCutOfCopies",
