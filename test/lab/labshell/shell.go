@@ -39,7 +39,7 @@ func tryThis(apart bool) string {
   start-agent n1
   n1 ballast token create
   start-agent n2
-  n2 ballast join …      the line that n1 printed`
+  n2 ballast join …      # the line that n1 printed`
 	}
 	return `What becomes of a volume whose machine dies:
   n1 ballast node ls
@@ -47,7 +47,7 @@ func tryThis(apart bool) string {
   n1 cd "$(ballast volume attach db)" && echo hello > greeting && sync greeting
   n1 ballast volume inspect db
   kill n1
-  n2 cat "$(ballast volume attach db)/greeting"      waits until the lease of n1 is over
+  n2 cat "$(ballast volume attach db)/greeting"     # waits until the lease of n1 is over
   n2 ballast volume inspect db
   on n1`
 }
