@@ -41,9 +41,10 @@ func (c *cli) drain(cmd *cobra.Command, req *ballastv1.DrainNodeRequest, asJSON 
 	var last *ballastv1.DrainNodeResponse
 	said := map[string]string{} // what was said of each volume
 	again := fmt.Sprintf("the drain goes on; see how far it is with \"ballast node drain %s\", end it with --undo", name)
-	err := listen(cmd.Context(), c, again, c.agent().node.DrainNode, req, func(m *ballastv1.DrainNodeResponse, _ *progress, _ io.Writer) {
+	err := listen(cmd.Context(), c, again, c.agent().node.DrainNode, req, func(m *ballastv1.DrainNodeResponse, shown *progress, _ io.Writer) {
 		last = m
-		c.sayDrainSteps(said, m.GetSteps())
+		sayDrainSteps(aboveBar{shown, c.stderr}, said, m.GetSteps())
+		shown.update(drainProgress(m.GetSteps()))
 	})
 	switch {
 	case err != nil:
@@ -60,20 +61,42 @@ func (c *cli) drain(cmd *cobra.Command, req *ballastv1.DrainNodeRequest, asJSON 
 	return err
 }
 
+// drainProgress is how far all that is being copied is; nil while nothing is.
+func drainProgress(steps []*ballastv1.DrainStep) *ballastv1.Progress {
+	var sum *ballastv1.Progress
+	copied := 0
+	for _, s := range steps {
+		p := s.GetProgress()
+		if p.GetTotalBytes() == 0 {
+			continue
+		}
+		copied++
+		if sum == nil {
+			sum = &ballastv1.Progress{Unit: p.GetUnit()}
+		}
+		sum.DoneBytes += p.GetDoneBytes()
+		sum.TotalBytes += p.GetTotalBytes()
+	}
+	if sum != nil {
+		sum.Step = "copying " + count(copied, "volume")
+	}
+	return sum
+}
+
 // sayDrainSteps tells what is new of what is left to do.
-func (c *cli) sayDrainSteps(said map[string]string, steps []*ballastv1.DrainStep) {
+func sayDrainSteps(w io.Writer, said map[string]string, steps []*ballastv1.DrainStep) {
 	left := map[string]bool{}
 	for _, s := range steps {
 		left[s.GetVolume()] = true
 		if said[s.GetVolume()] != s.GetDoing() {
 			said[s.GetVolume()] = s.GetDoing()
-			fmt.Fprintf(c.stderr, "ballast: %s: %s\n", s.GetVolume(), s.GetDoing())
+			fmt.Fprintf(w, "ballast: %s: %s\n", s.GetVolume(), s.GetDoing())
 		}
 	}
 	for _, volume := range slices.Sorted(maps.Keys(said)) {
 		if !left[volume] {
 			delete(said, volume)
-			fmt.Fprintf(c.stderr, "ballast: %s: done\n", volume)
+			fmt.Fprintf(w, "ballast: %s: done\n", volume)
 		}
 	}
 }
