@@ -186,6 +186,18 @@ func TestFillDisk(t *testing.T) {
 	if err := write1M(); err != nil {
 		t.Error(err)
 	}
+	if err := n.FillDisk(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Output(t.Context(), "sync"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.FreeDisk(), n.CutPower(t.Context()), n.Machine.PowerOn(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Output(t.Context(), "fallocate", "-l", "16M", n.Path("ballast", "other")); err != nil {
+		t.Errorf("freed, and then its power was cut: %v", err)
+	}
 }
 
 // TestStop asks for a machine in which nothing goes on, and then goes on.

@@ -89,12 +89,27 @@ func take(fd int, size int64) error {
 	return nil
 }
 
-// FreeDisk gives the room back that FillDisk took.
+// FreeDisk gives the room back that FillDisk took, for good: a power cut does not take it again.
 func (m *Machine) FreeDisk() error {
-	if err := os.Remove(m.filler()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(m.filler())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(m.Outside(m.data()))
+	}
+	if err != nil {
 		return fmt.Errorf("free the disk of lab machine in %s: %w", m.Dir, err)
 	}
 	return nil
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (m *Machine) filler() string { return m.Outside(filepath.Join(m.data(), "filler")) }
