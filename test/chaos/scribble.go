@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -120,13 +121,13 @@ func openPlace(dir string) (p *place, err error) {
 	if p.dir, err = os.Open(dir); err != nil {
 		return nil, err
 	}
-	if p.file, err = makeWhole(filepath.Join(dir, "scribbled"), scribbleFile, func(f *os.File) error {
+	if p.file, err = makeWhole(filepath.Join(dir, "scribbled"), func(f *os.File) error {
 		_, err := f.Write(make([]byte, scribbleFile))
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	reserved, err := makeWhole(filepath.Join(dir, "reserved"), scribbleDevice, func(f *os.File) error {
+	reserved, err := makeWhole(filepath.Join(dir, "reserved"), func(f *os.File) error {
 		return unix.Fallocate(int(f.Fd()), 0, 0, scribbleDevice)
 	})
 	if err != nil {
@@ -143,8 +144,8 @@ func openPlace(dir string) (p *place, err error) {
 	return p, err
 }
 
-// makeWhole opens a file of that size, or makes it: whole and durable before it has its name.
-func makeWhole(path string, size int64, fill func(*os.File) error) (*os.File, error) {
+// makeWhole opens a file, or makes it: whole and durable before it has its name.
+func makeWhole(path string, fill func(*os.File) error) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if !errors.Is(err, os.ErrNotExist) {
 		return f, err
@@ -400,10 +401,7 @@ func (s *scribbler) hear(r io.Reader) {
 func (s *scribbler) heard() (did map[string]int, wiped bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	did = map[string]int{}
-	for kind, n := range s.did {
-		did[kind] = n
-	}
+	did = maps.Clone(s.did)
 	if s.differs != "" {
 		err = fmt.Errorf("%w: %s", errWrong, s.differs)
 	}
