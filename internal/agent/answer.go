@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -93,6 +94,17 @@ func (n *node) recordUnder(ctx context.Context, id ballast.VolumeID, epoch balla
 	return n.records.Read(ctx, id)
 }
 
+// beginningAsked is the writer that asks for a chunk.
+func beginningAsked(q url.Values) (volume.Beginning, error) {
+	epoch, eerr := strconv.ParseUint(q.Get("epoch"), 10, 64)
+	from, ferr := strconv.ParseUint(q.Get("from"), 10, 64)
+	after, aerr := strconv.ParseUint(q.Get("after"), 10, 64)
+	if eerr != nil || ferr != nil || aerr != nil {
+		return volume.Beginning{}, errors.New("it is not said which writer asks")
+	}
+	return volume.Beginning{Reign: volume.Reign{Epoch: ballast.Epoch(epoch), From: ballast.LSN(from)}, After: ballast.Epoch(after)}, nil
+}
+
 // answerChunk lets the primary fill in from the copy here.
 func (n *node) answerChunk(w http.ResponseWriter, r *http.Request) {
 	id := ballast.VolumeID(r.PathValue("volume"))
@@ -101,17 +113,15 @@ func (n *node) answerChunk(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such chunk", http.StatusBadRequest)
 		return
 	}
-	epoch, eerr := strconv.ParseUint(r.URL.Query().Get("epoch"), 10, 64)
-	from, ferr := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
-	if eerr != nil || ferr != nil {
-		http.Error(w, "it is not said which writer asks", http.StatusBadRequest)
+	leader, err := beginningAsked(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	reign := volume.Reign{Epoch: ballast.Epoch(epoch), From: ballast.LSN(from)}
-	err = n.allowPeer(r.Context(), id, reign.Epoch)
+	err = n.allowPeer(r.Context(), id, leader.Epoch)
 	p := make([]byte, ballast.ChunkSize)
 	if err == nil {
-		err = n.following.Chunk(r.Context(), id, reign, chunk, p)
+		err = n.following.Chunk(r.Context(), id, leader, chunk, p)
 	}
 	if err != nil {
 		answerJSON(w, nil, err)

@@ -149,7 +149,7 @@ func TestAttachWithoutCopy(t *testing.T) {
 		t.Errorf("chunk: %d with %d bytes", w.Code, w.Body.Len())
 	}
 	peers.set(func() {
-		if want := fmt.Sprintf("n2 chunk 3 for %d from 10", got.Epoch); !slices.Contains(peers.calls, want) {
+		if want := fmt.Sprintf("n2 chunk 3 for %d from 10 after %d", got.Epoch, got.Epoch-1); !slices.Contains(peers.calls, want) {
 			t.Errorf("asked %q; want %q among it: of copies that follow this writer only", peers.calls, want)
 		}
 	})

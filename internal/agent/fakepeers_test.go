@@ -57,8 +57,8 @@ func (p *fakePeers) Prepare(_ context.Context, node ballast.NodeID, _ ballast.Vo
 	return p.points[node], err
 }
 
-func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, reign volume.Reign, chunk int, data []byte) error {
-	err := p.call(node, fmt.Sprintf("chunk %d for %d from %d", chunk, reign.Epoch, reign.From))
+func (p *fakePeers) Chunk(_ context.Context, node ballast.NodeID, _ ballast.VolumeID, leader volume.Beginning, chunk int, data []byte) error {
+	err := p.call(node, fmt.Sprintf("chunk %d for %d from %d after %d", chunk, leader.Epoch, leader.From, leader.After))
 	for i := range data {
 		data[i] = p.fill
 	}
@@ -154,7 +154,7 @@ func (f *fakeFollowing) Prepare(context.Context, ballast.VolumeID, ballast.Epoch
 	return receiver.Point{LSN: 7, Size: ballast.DefaultVolumeSize}, f.err
 }
 
-func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, volume.Reign, int, []byte) error {
+func (f *fakeFollowing) Chunk(context.Context, ballast.VolumeID, volume.Beginning, int, []byte) error {
 	if f.err != nil {
 		return f.err
 	}

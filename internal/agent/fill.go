@@ -120,7 +120,7 @@ func writeChunk(w http.ResponseWriter, p []byte) {
 func (n *node) chunkFromPeers(ctx context.Context, rec cluster.Record, chunk int, p []byte) error {
 	// Not the record's epoch, which may be an earlier one yet as this node knows it: a copy that has not heard
 	// of this writer does not have all that was acknowledged to the one before.
-	reign, err := volume.ReadReign(n.disk, n.slot(rec.ID).dir)
+	here, err := volume.ReadBeginning(n.disk, n.slot(rec.ID).dir)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (n *node) chunkFromPeers(ctx context.Context, rec cluster.Record, chunk int
 		if from == n.cfg.Node {
 			continue
 		}
-		err := n.peers.Chunk(ctx, from, rec.ID, reign, chunk, p)
+		err := n.peers.Chunk(ctx, from, rec.ID, here, chunk, p)
 		if err == nil {
 			return nil
 		}

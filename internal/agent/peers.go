@@ -72,8 +72,8 @@ func (p httpPeers) Owner(ctx context.Context, node ballast.NodeID, id ballast.Vo
 }
 
 // Chunk implements peers.
-func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, reign volume.Reign, chunk int, data []byte) error {
-	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d?epoch=%d&from=%d", id, chunk, reign.Epoch, reign.From), nil)
+func (p httpPeers) Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, leader volume.Beginning, chunk int, data []byte) error {
+	resp, err := p.do(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/chunks/%d?epoch=%d&from=%d&after=%d", id, chunk, leader.Epoch, leader.From, leader.After), nil)
 	if err != nil {
 		return err
 	}

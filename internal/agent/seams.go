@@ -60,7 +60,7 @@ type following interface {
 	Take(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch) error
 	Drop(ctx context.Context, id ballast.VolumeID, remove func() error) error
 	Prepare(ctx context.Context, id ballast.VolumeID, epoch ballast.Epoch) (receiver.Point, error)
-	Chunk(ctx context.Context, id ballast.VolumeID, reign volume.Reign, chunk int, p []byte) error
+	Chunk(ctx context.Context, id ballast.VolumeID, leader volume.Beginning, chunk int, p []byte) error
 }
 
 // users ends the processes that use a mount.
@@ -77,8 +77,8 @@ type peers interface {
 	Volumes(node ballast.NodeID) ballastv1connect.VolumeServiceClient
 	// Prepare makes the copy there what this node, as the primary under epoch, goes on from.
 	Prepare(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, epoch ballast.Epoch) (receiver.Point, error)
-	// Chunk reads a chunk of the copy there, for this node as the primary whose reign it is.
-	Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, reign volume.Reign, chunk int, p []byte) error
+	// Chunk reads a chunk of the copy there, for this node as the primary that began there.
+	Chunk(ctx context.Context, node ballast.NodeID, id ballast.VolumeID, leader volume.Beginning, chunk int, p []byte) error
 	// Copy says where the copy there stands.
 	Copy(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (copyState, error)
 	// Owner says who owns the volume's history in the archive.

@@ -86,14 +86,14 @@ func ReadEpoch(fsys vfs.FS, dir string) (ballast.Epoch, error) {
 	return d.epoch(), nil
 }
 
-// ReadReign returns the latest reign of the volume in dir: that of the epoch under which it was opened
-// or followed last.
-func ReadReign(fsys vfs.FS, dir string) (Reign, error) {
+// ReadBeginning returns where the latest writer of the volume in dir began: the one under whose epoch
+// it was opened or followed last.
+func ReadBeginning(fsys vfs.FS, dir string) (Beginning, error) {
 	d, err := loadDescriptor(fsys, dir)
 	if err != nil {
-		return Reign{}, fmt.Errorf("read volume's lineage: %w", err)
+		return Beginning{}, fmt.Errorf("read volume's lineage: %w", err)
 	}
-	return d.History.Latest(), nil
+	return d.History.Beginning(), nil
 }
 
 // ReadIdentity returns what the volume in dir is.

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/ballast-io/ballast"
@@ -73,6 +74,26 @@ func (l Lineage) epochAt(lsn ballast.LSN) ballast.Epoch { return l.reignAt(lsn).
 
 // Epoch is the highest one, 0 if there is none.
 func (l Lineage) Epoch() ballast.Epoch { return l.Latest().Epoch }
+
+// Beginning is where a writer began: copies that are the same up to there have the same
+// one, and others have not (R8). To have the reign alone in common is not enough: of two
+// copies that end at the same record, one may have it from an epoch that the other knows
+// nothing of.
+type Beginning struct {
+	Reign
+	After ballast.Epoch `json:"after"` // that the record before it was written under; 0: none
+}
+
+// String says it in an error.
+func (b Beginning) String() string {
+	return fmt.Sprintf("%v from record %d on, after %v", b.Epoch, b.From, b.After)
+}
+
+// Beginning is that of the highest epoch; the zero one if there is none.
+func (l Lineage) Beginning() Beginning {
+	at := l.Latest()
+	return Beginning{at, l.epochAt(at.From - 1)}
+}
 
 // Latest is the reign of the highest epoch; the zero one if there is none.
 func (l Lineage) Latest() Reign {

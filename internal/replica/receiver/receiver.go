@@ -199,17 +199,17 @@ func wroteUnder(s volume.FollowerState, epoch ballast.Epoch) bool {
 	return n > 0 && s.Lineage[n-1].Epoch == epoch && s.Lineage[n-1].From <= s.Last
 }
 
-// Chunk reads a chunk of the copy here into p, for the leader whose reign it is. The error is
+// Chunk reads a chunk of the copy here into p, for the leader that began there. The error is
 // [ballast.ErrNotFound] where no copy is, and [ballast.ErrNotReady] while the copy does not
 // follow that leader: what it can show then may lack records that were acknowledged under the
 // one before. Nor does a copy that was prepared for that leader, which then went on from
-// another one: their ends differ.
-func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, reign volume.Reign, chunk int, p []byte) error {
+// another one: their ends differ, or how they came there.
+func (r *Receiver) Chunk(ctx context.Context, id ballast.VolumeID, leader volume.Beginning, chunk int, p []byte) error {
 	e, err := r.entry(id)
 	if err == nil {
 		err = e.use(ctx, 0, func(c Copy) error {
-			if at := c.State().Lineage.Latest(); at != reign {
-				return fmt.Errorf("%w: the copy follows %v from record %d on, and %v from record %d on asks", ballast.ErrNotReady, at.Epoch, at.From, reign.Epoch, reign.From)
+			if at := c.State().Lineage.Beginning(); at != leader {
+				return fmt.Errorf("%w: the copy follows %v, and %v asks", ballast.ErrNotReady, at, leader)
 			}
 			return c.ReadChunk(ctx, chunk, p)
 		})

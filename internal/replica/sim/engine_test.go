@@ -247,9 +247,9 @@ func (e *engine) fetch() {
 		if e.disk.missing&(1<<chunk) == 0 {
 			continue
 		}
-		reign := e.disk.lineage.Latest()
+		leader := e.disk.lineage.Beginning()
 		e.w.send(e.node.index, from.index, &from.agent, func() {
-			from.chunkFor(chunk, reign, func(id, as recordID) {
+			from.chunkFor(chunk, leader, func(id, as recordID) {
 				e.w.send(from.index, e.node.index, &e.process, func() { e.present(chunk, id, as) })
 			})
 		})

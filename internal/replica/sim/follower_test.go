@@ -326,10 +326,10 @@ func (n *node) hollow(rec record, p point) {
 
 // chunkFor gives a chunk to a hollow leader: as of what is committed, and not before the leader's
 // beginning. Who does not follow it, or was prepared for it and not gone on from, has another past.
-func (n *node) chunkFor(chunk int, reign volume.Reign, reply func(content recordID, as recordID)) {
+func (n *node) chunkFor(chunk int, leader volume.Beginning, reply func(content recordID, as recordID)) {
 	d := &n.disk
-	mine := d.lineage.Latest()
-	if !d.exists || !d.complete || !broken(fillFromAnyCopy) && (mine != reign || d.epoch > reign.Epoch) {
+	mine := d.lineage.Beginning()
+	if !d.exists || !d.complete || !broken(fillFromAnyCopy) && (mine != leader || d.epoch > leader.Epoch) {
 		return
 	}
 	at := max(min(n.follower.told, d.last()), d.applied)

@@ -30,8 +30,8 @@ func TestPrepareAndChunk(t *testing.T) {
 		p := make([]byte, ballast.ChunkSize)
 		// A copy that has not heard of the new leader may lack the end of what the one before
 		// had acknowledged, also where all that it has is committed.
-		reign := volume.Reign{Epoch: m.Epoch, From: last + 1}
-		if err := b.r.Chunk(t.Context(), testID, reign, 0, p); !errors.Is(err, ballast.ErrNotReady) {
+		leader := volume.Beginning{Reign: volume.Reign{Epoch: m.Epoch, From: last + 1}, After: m.Epoch - 1}
+		if err := b.r.Chunk(t.Context(), testID, leader, 0, p); !errors.Is(err, ballast.ErrNotReady) {
 			t.Errorf("Chunk before the copy follows = %v; want ErrNotReady", err)
 		}
 		point, err := b.r.Prepare(t.Context(), testID, m.Epoch)
@@ -43,12 +43,17 @@ func TestPrepareAndChunk(t *testing.T) {
 		}
 		// Prepared for nothing: its answer was lost, and the leader went on from another copy,
 		// which ends elsewhere. Chunks of both would be of no moment that there ever was.
-		for _, from := range []ballast.LSN{last, last + 2} {
-			if err := b.r.Chunk(t.Context(), testID, volume.Reign{Epoch: m.Epoch, From: from}, 0, p); !errors.Is(err, ballast.ErrNotReady) {
-				t.Errorf("Chunk for a leader that begins at %d = %v; want ErrNotReady", from, err)
+		// It may also have come to the same end another way.
+		for _, other := range []volume.Beginning{
+			{Reign: volume.Reign{Epoch: m.Epoch, From: last}, After: m.Epoch - 1},
+			{Reign: volume.Reign{Epoch: m.Epoch, From: last + 2}, After: m.Epoch - 1},
+			{Reign: volume.Reign{Epoch: m.Epoch, From: last + 1}, After: m.Epoch - 2},
+		} {
+			if err := b.r.Chunk(t.Context(), testID, other, 0, p); !errors.Is(err, ballast.ErrNotReady) {
+				t.Errorf("Chunk for a leader that began at %v = %v; want ErrNotReady", other, err)
 			}
 		}
-		if err := b.r.Chunk(t.Context(), testID, reign, 0, p); err != nil {
+		if err := b.r.Chunk(t.Context(), testID, leader, 0, p); err != nil {
 			t.Fatal(err)
 		}
 		if p[ballast.BlockSize] != 42 {
