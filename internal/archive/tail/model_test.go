@@ -126,8 +126,8 @@ func (w *world) goBack(t *testing.T) {
 // TestModel lets random writers, in any order of attaches, takeovers, restores in place, crashes
 // and errors, ship to one volume. After each turn the line is what the last one holds (T1–T4).
 func TestModel(t *testing.T) {
-	for seed := range uint64(max(4, 25/share)) {
-		w := newWorld(seed, testVolume, newSealer(1))
+	for seed := range max(4, 25/share) {
+		w := newWorld(uint64(seed), testVolume, newSealer(1))
 		w.faulty = true
 		for turn := range 60 {
 			w.turn(t)
@@ -308,7 +308,7 @@ func TestMutations(t *testing.T) {
 	}
 	counts := map[string]int{}
 	for seed := range uint64(clean) {
-		w := newWorld(seed, testVolume, sealer)
+		w := newWorld(uint64(seed), testVolume, sealer)
 		for range 8 + w.rng.IntN(12) {
 			w.turn(t)
 		}

@@ -140,7 +140,12 @@ func hostile(t *testing.T, disk *crashfs.FS) *receiver.Receiver {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the receiver ended with %v", err)
+		}
+	})
 	return r
 }
 
