@@ -40,7 +40,7 @@ func TestAloneFindsLoss(t *testing.T) {
 	a := newAlone(t, lab.Options{Ballast: seededBinary(t), AgentEnv: []string{"BALLAST_SEEDED_BUG=skip-log-sync"}})
 	for range 5 {
 		err := a.lose(t, "primary's power cut")
-		if errors.Is(err, errWrong) || err != nil && strings.Contains(err.Error(), dataIsGone) {
+		if errors.Is(err, errWrong) || isLoss(err) {
 			t.Logf("found: %.400s", err)
 			return
 		}
@@ -102,7 +102,7 @@ func (a *alone) attach(ctx context.Context) (next *session, err error) {
 		if ctx.Err() == nil {
 			why = err
 		}
-		if err != nil && strings.Contains(err.Error(), dataIsGone) {
+		if isLoss(err) {
 			return lab.Hopeless(err)
 		}
 		return err
@@ -110,8 +110,10 @@ func (a *alone) attach(ctx context.Context) (next *session, err error) {
 	return next, errors.Join(err, why)
 }
 
-// dataIsGone is what an attach says of a volume that has lost all.
-const dataIsGone = "its data is not here"
+// isLoss reports whether an attach says that a volume has lost all, or what was durable.
+func isLoss(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "its data is not here") || strings.Contains(err.Error(), "cannot be read"))
+}
 
 // lose has something happen to the node, and judges what its next user finds.
 func (a *alone) lose(t *testing.T, name string) error {

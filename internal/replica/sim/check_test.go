@@ -140,7 +140,8 @@ func (c *checker) acknowledgedIn(n *node) recordID {
 }
 
 // chosen: none of the copies that the operator could go on from has more of what was
-// acknowledged in the history that counts (R9).
+// acknowledged in the history that counts (R9), as far as lineages go back: a copy that has
+// forgotten where it left that history is taken last.
 func (c *checker) chosen(n *node, among []replica.Candidate) {
 	h := c.w.history
 	branch := c.w.etcd.record.Branch
@@ -153,7 +154,8 @@ func (c *checker) chosen(n *node, among []replica.Candidate) {
 		if branch.SetAside(o.State) {
 			c.w.count.SetAside++
 		}
-		if more := h[c.acknowledgedIn(other)].lsn; o.State.Complete && more > has {
+		_, known := branch.Lineage.Common(branch.LSN, o.State.Lineage, o.State.Last)
+		if more := h[c.acknowledgedIn(other)].lsn; o.State.Complete && known && more > has {
 			c.w.fail("the operator goes on from %s, which has %d of what was acknowledged, and %s has %d: %+v", n.name, has, o.Node, more, among)
 		}
 	}
