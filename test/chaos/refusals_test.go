@@ -32,7 +32,8 @@ func TestJoinRefused(t *testing.T) {
 	n1 := c.c.Nodes[0]
 	joins, other, namesake := add(t, c, "n3"), add(t, c, "n4"), add(t, c, "n2") // a cluster of one each
 	address := joinAddress(t, n1)
-	used := token(t, n1)
+	used, foreign := token(t, n1), token(t, other)
+	knowsItself(t, other)
 	for _, tt := range []struct {
 		name  string
 		node  *lab.Node
@@ -41,7 +42,7 @@ func TestJoinRefused(t *testing.T) {
 	}{
 		{"no token at all", joins, func() string { return "hello" }, "token"},
 		{"a letter is another", joins, func() string { return misspelt(token(t, n1)) }, "token"},
-		{"of another cluster", joins, func() string { return token(t, other) }, "cluster"},
+		{"of another cluster", joins, func() string { return foreign }, "cluster"},
 		{"a name that is taken", namesake, func() string { return token(t, n1) }, "n2"},
 		{"a node that has volumes", withVolume(t, c, other), func() string { return token(t, n1) }, "volume"},
 		{"a node of the cluster already", c.c.Nodes[1], func() string { return token(t, n1) }, "cluster"},
@@ -163,6 +164,22 @@ func files(t *testing.T, n *lab.Node, below ...string) string {
 		}
 	}
 	return all.String()
+}
+
+// knowsItself waits until a node that has made its first token has stored what it needs to
+// know of its cluster: it does so a moment later.
+func knowsItself(t *testing.T, n *lab.Node) {
+	t.Helper()
+	err := lab.Poll(t.Context(), "the node to store who is in its cluster", func(context.Context) error {
+		stored, err := os.ReadFile(n.Outside(n.Path("ballast/identity/cluster.json")))
+		if err == nil && !bytes.Contains(stored, []byte(`"peers"`)) {
+			err = errors.New("it has stored nobody yet")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // tryJoin asks again while the node is not ready to answer.
