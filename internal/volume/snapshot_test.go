@@ -432,22 +432,3 @@ func cutUnderSnapshot(ctx context.Context, s *sheet, after *crashfs.FS) error {
 	}
 	return s.compare(pic.p, snap.Info().LSN)
 }
-
-// TestSnapshotEnds: a snapshot that was read to its end says so for ever.
-func TestSnapshotEnds(t *testing.T) {
-	disk := crashfs.New()
-	makeSheet(t, disk)
-	v, err := openSmall(disk, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap, err := v.Snapshot(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, _, err := snap.Next(make([]byte, ballast.ChunkSize)); !errors.Is(err, io.EOF) {
-			t.Errorf("Next = %v; want EOF", err)
-		}
-	}
-}
