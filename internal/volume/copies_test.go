@@ -150,8 +150,16 @@ func (r *realm) Committed(lsn ballast.LSN) error {
 	return nil
 }
 
-// maxUntold is how many records a copy catches up with before it is told what is committed.
-const maxUntold = 50
+// maxUntold is how many records a copy takes before it is told what is committed: a leader
+// says so with every piece that it sends. Each takes at most half of a segment here.
+const maxUntold = 20
+
+// tell is what a leader says before it sends more.
+func (r *realm) tell(s *site) {
+	if st := s.f.State(); st.Last > st.Committed+maxUntold {
+		s.f.Commit(r.committed) // or its log cannot hold what it lacks
+	}
+}
 
 // catchUp reads from the leader's log what is not in the inbox.
 func (r *realm) catchUp(s *site) error {
@@ -160,9 +168,7 @@ func (r *realm) catchUp(s *site) error {
 		next = s.inbox[0].First
 	}
 	for at := s.f.State().Last; at+1 < next; at = s.f.State().Last {
-		if st := s.f.State(); at > st.Committed+maxUntold {
-			s.f.Commit(r.committed) // or its log cannot hold what it lacks
-		}
+		r.tell(s)
 		batches, err := r.lead.v.ReadLog(at, int64(r.rng.IntN(20))*blockSize)
 		if err != nil {
 			return err
@@ -193,6 +199,7 @@ func (r *realm) deliver(s *site, n int) error {
 			continue // came by the log
 		}
 		s.last = b.Last()
+		r.tell(s)
 		if err := s.f.Append(b); err != nil {
 			return err
 		}
