@@ -25,7 +25,7 @@ func (n *node) wireArchiver(open func(context.Context) (*archiver.Opened, error)
 func (n *node) forArchiver() archiver.Node {
 	return archiver.Node{
 		Name: n.cfg.Node, DataDir: n.cfg.DataDir, Disk: n.disk, Volumes: volumesDir, Log: n.log,
-		Records: archivedRecords{n.records, n.archivesVolume}, Health: conditions{n.health}, Quiet: warnings{n.quiet}, Meters: archiveMeters{n.meters},
+		Records: archivedRecords{n.records, n.archivesVolume}, Health: conditions{n.health}, Quiet: n.quiet, Meters: archiveMeters{n.meters},
 		Do: n.do,
 	}
 }
@@ -116,12 +116,6 @@ func (c conditions) Raise(volume ballast.VolumeID, code, title, hint string) {
 	c.raise(volume, code, title, hint)
 }
 func (c conditions) Clear(volume ballast.VolumeID, codes ...string) { c.clear(volume, codes...) }
-
-// warnings implements [archiver.Quiet].
-type warnings struct{ *quiet }
-
-func (w warnings) Warn(key, message string, args ...any) { w.warn(key, message, args...) }
-func (w warnings) Over(key string)                       { w.over(key) }
 
 // archiveMeters implements [archiver.Meters].
 type archiveMeters struct{ *meters }

@@ -38,7 +38,7 @@ func (n *node) settleInExternal(ctx context.Context) {
 		n.health.raise("", condNotJoined, "The etcd that this node was given has the records of a cluster, and this node is not in it.",
 			"type `ballast token create` on a node of the cluster, and here what it prints")
 	default:
-		n.quiet.warn("external", "whether there is a cluster in the etcd that this node was given is not known, or none could be begun", "error", err)
+		n.quiet.Warn("external", "whether there is a cluster in the etcd that this node was given is not known, or none could be begun", "error", err)
 	}
 }
 

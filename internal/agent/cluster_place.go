@@ -53,6 +53,6 @@ func (n *node) place(ctx context.Context, step placement.Step) {
 	case err == nil:
 		n.log.Info("a node is to hold no copy any more", "volume", step.Name, "volume_id", step.Volume, "node", step.Drop, "why", step.Why)
 	case !errors.Is(err, ballast.ErrTooFewCopies) && !errors.Is(err, ballast.ErrInUse):
-		n.quiet.warn("place "+string(step.Volume), "a copy could not be placed", "step", step.String(), "error", err)
+		n.quiet.Warn("place "+string(step.Volume), "a copy could not be placed", "step", step.String(), "error", err)
 	}
 }

@@ -87,7 +87,7 @@ func (n *node) forgetCopiesOf(ctx context.Context, name ballast.NodeID) {
 		}
 		_, err := n.records.SetCopies(ctx, rec.ID, cluster.CopiesChange{Drop: name})
 		if err != nil && !errors.Is(err, ballast.ErrTooFewCopies) {
-			n.quiet.warn("forget "+string(rec.ID), "the copy of a removed node is still recorded; trying again", "volume", rec.Name, "error", err)
+			n.quiet.Warn("forget "+string(rec.ID), "the copy of a removed node is still recorded; trying again", "volume", rec.Name, "error", err)
 		}
 	}
 }

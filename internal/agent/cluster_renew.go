@@ -39,7 +39,7 @@ func (n *node) keepCertificate(ctx context.Context) {
 		n.log.Info("renewed this node's certificate")
 		return
 	}
-	n.quiet.warn("renew", "this node's certificate could not be renewed; trying again", "until", until, "error", err)
+	n.quiet.Warn("renew", "this node's certificate could not be renewed; trying again", "until", until, "error", err)
 	if time.Until(until) < certificateWarning {
 		n.health.raise("", condCertificate, fmt.Sprintf("The certificate of this node ends on %s and cannot be renewed: %v. After that no other node believes it.", until.Format(time.DateOnly), err),
 			"see why the records cannot be read; the certificate is renewed by itself then")
@@ -91,7 +91,7 @@ func (n *node) keepSelf(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, recordBudget)
 		defer cancel()
 		if _, err := n.records.PutNode(ctx, self); err != nil {
-			n.quiet.warn("self", "what the records say of this node could not be brought up to date", "error", err)
+			n.quiet.Warn("self", "what the records say of this node could not be brought up to date", "error", err)
 		}
 	}
 	n.keepPeers(stored)
@@ -106,6 +106,6 @@ func (n *node) keepPeers(stored identity.Cluster) {
 		return
 	}
 	if err := n.storeCluster(func(c *identity.Cluster) { c.Peers = peers }); err != nil {
-		n.quiet.warn("peers", "the addresses of other nodes could not be stored", "error", err)
+		n.quiet.Warn("peers", "the addresses of other nodes could not be stored", "error", err)
 	}
 }

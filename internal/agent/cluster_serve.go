@@ -37,7 +37,7 @@ func (n *node) runPeers(ctx context.Context) error {
 			n.health.clear("", condNotListening)
 			continue
 		}
-		n.quiet.warn("listen", "other nodes cannot reach this one", "address", stored.Listen, "error", err)
+		n.quiet.Warn("listen", "other nodes cannot reach this one", "address", stored.Listen, "error", err)
 		n.health.raise("", condNotListening, fmt.Sprintf("Other nodes cannot reach this one: %v. Volumes that are attached here may lose their copies elsewhere.", err),
 			"free the address "+stored.Listen+", or start the agent with another one: --listen HOST:PORT")
 		sleep(ctx, time.Second)

@@ -62,7 +62,7 @@ func (n *node) endTending(view placement.View) (tended int) {
 		}
 		n.do(func(ctx context.Context) {
 			if err := n.yield(ctx, s); err != nil {
-				n.quiet.warn("yield "+string(s.id), "a volume whose copies are in sync is not let go of", "volume", v.Name, "error", err)
+				n.quiet.Warn("yield "+string(s.id), "a volume whose copies are in sync is not let go of", "volume", v.Name, "error", err)
 			}
 		})
 	}
@@ -83,7 +83,7 @@ func (n *node) tend(ctx context.Context, s *slot) {
 	}
 	a, err := n.raise(ctx, s)
 	if err != nil {
-		n.quiet.warn("tend "+string(s.id), "the copies of a detached volume are not brought in sync; trying again", "volume", rec.Name, "error", err)
+		n.quiet.Warn("tend "+string(s.id), "the copies of a detached volume are not brought in sync; trying again", "volume", rec.Name, "error", err)
 		return
 	}
 	// As after an unmounting that did not end: who attaches it has it mounted.

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -165,24 +164,6 @@ func TestAPIErrors(t *testing.T) {
 		if got := connect.CodeOf(apiError(err)); got != want {
 			t.Errorf("code of %q = %s; want %s", err, got, want)
 		}
-	}
-}
-
-func TestQuiet(t *testing.T) {
-	q := newQuiet(nil)
-	start := time.Now()
-	for _, tt := range []struct {
-		after time.Duration
-		times int // 0: not logged
-	}{{0, 1}, {time.Second, 0}, {29 * time.Second, 0}, {30 * time.Second, 3}, {31 * time.Second, 0}} {
-		times, ok := q.due("x", start.Add(tt.after))
-		if times != tt.times || ok != (tt.times > 0) {
-			t.Errorf("after %s: %d, %t; want %d", tt.after, times, ok, tt.times)
-		}
-	}
-	q.over("x")
-	if times, ok := q.due("x", start.Add(32*time.Second)); times != 1 || !ok {
-		t.Errorf("after it was over: %d, %t; want it logged at once", times, ok)
 	}
 }
 

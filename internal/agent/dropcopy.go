@@ -39,7 +39,7 @@ func (n *node) dropUnwanted(ctx context.Context, s *slot) {
 		return // looked at again soon, and nobody is disturbed for it
 	}
 	if err := n.deleteCopyLocked(ctx, s, rec); err != nil {
-		n.quiet.warn("drop "+string(s.id), "a copy that is no longer wanted here was not deleted", "volume", rec.Name, "error", err)
+		n.quiet.Warn("drop "+string(s.id), "a copy that is no longer wanted here was not deleted", "volume", rec.Name, "error", err)
 		return
 	}
 	n.log.Info("deleted a copy that is no longer wanted here", "volume", rec.Name, "volume_id", s.id, "in_sync", rec.InSync)

@@ -96,7 +96,7 @@ func (n *node) forgetMaking(dir string) {
 func (n *node) sweepMaking(context.Context) {
 	names, err := n.disk.List(volumesDir)
 	if err != nil {
-		n.quiet.warn("sweep", "folders that were being made are not looked for", "error", err)
+		n.quiet.Warn("sweep", "folders that were being made are not looked for", "error", err)
 		return
 	}
 	for _, name := range names {
@@ -115,7 +115,7 @@ func (n *node) sweepMaking(context.Context) {
 		case errors.Is(err, ballast.ErrNotFound): // not "not known yet" (C4 of package cluster)
 			n.log.Info("removing a volume that was not finished when the last agent ended", "volume_id", name)
 			if err := n.removeFolder(volumeDir(id)); err != nil {
-				n.quiet.warn("sweep "+name, "it was not removed", "volume_id", name, "error", err)
+				n.quiet.Warn("sweep "+name, "it was not removed", "volume_id", name, "error", err)
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func (n *node) lookAfter(ctx context.Context, s *slot) {
 		return // older than the attachment
 	}
 	if err := n.tellMembers(ctx, a, rec); err != nil && !errors.Is(err, errEngineGone) {
-		n.quiet.warn("members "+string(s.id), "an engine was not told of its volume's copies; it is told again", "volume", a.record.Name, "error", err)
+		n.quiet.Warn("members "+string(s.id), "an engine was not told of its volume's copies; it is told again", "volume", a.record.Name, "error", err)
 	}
 }
 

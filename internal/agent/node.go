@@ -16,6 +16,7 @@ import (
 	"github.com/ballast-io/ballast/internal/archiver/verify"
 	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/lease"
+	"github.com/ballast-io/ballast/internal/quiet"
 	"github.com/ballast-io/ballast/internal/vfs"
 )
 
@@ -32,7 +33,7 @@ type node struct {
 	boot    string // the id of this boot
 	started time.Time
 	health  *health
-	quiet   *quiet
+	quiet   *quiet.Log
 	meters  *meters
 
 	adopted chan struct{}              // closed when what the last agent left is taken over
@@ -81,7 +82,7 @@ func newNode(cfg Config, disk vfs.FS, records *cluster.Records, e engines, d dev
 		boot:    strings.TrimSpace(string(boot)),
 		started: time.Now(),
 		health:  newHealth(),
-		quiet:   newQuiet(cfg.Log),
+		quiet:   quiet.NewLog(cfg.Log),
 		meters:  newMeters(),
 		adopted: make(chan struct{}),
 		work:    make(chan func(context.Context)),

@@ -66,7 +66,7 @@ func (n *node) learnOwner(ctx context.Context, s *slot) {
 		}
 		errs = errors.Join(errs, err)
 	}
-	n.quiet.warn("owner "+string(s.id), "who owns the volume's history in the archive is not known here yet", "volume", rec.Name, "error", errs)
+	n.quiet.Warn("owner "+string(s.id), "who owns the volume's history in the archive is not known here yet", "volume", rec.Name, "error", errs)
 }
 
 // archivesVolume reports whether this node is the one that looks after what the archive has of a

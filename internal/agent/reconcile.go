@@ -43,7 +43,7 @@ func (n *node) dropOld(ctx context.Context, s *slot) {
 	defer s.release()
 	if n.dropStale(ctx, s, holdGrace) && len(s.remembered().Holders) == 0 {
 		if err := n.unmountPatiently(ctx, s); err != nil {
-			n.quiet.warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)
+			n.quiet.Warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)
 		}
 	}
 }

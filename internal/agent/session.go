@@ -147,7 +147,7 @@ func (n *node) confirmPatiently(ctx context.Context, s *slot) {
 		if err == nil {
 			continue
 		}
-		n.quiet.warn("confirm "+string(s.id), "whether a volume is still this node's is not known; its writers wait", "volume", a.record.Name, "error", err)
+		n.quiet.Warn("confirm "+string(s.id), "whether a volume is still this node's is not known; its writers wait", "volume", a.record.Name, "error", err)
 		select {
 		case <-time.After(sessionRetry):
 		case <-ctx.Done():

@@ -169,7 +169,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 	defer s.release()
 	if s.current() == nil {
 		if err := n.releaseForgotten(ctx, s.id); err != nil && !errors.Is(err, ballast.ErrNotFound) {
-			n.quiet.warn("release "+string(s.id), "the record of a detached volume still names this node", "volume_id", s.id, "error", err)
+			n.quiet.Warn("release "+string(s.id), "the record of a detached volume still names this node", "volume_id", s.id, "error", err)
 		}
 		n.dropUnwanted(ctx, s)
 		if n.hasFiles(s) {
@@ -180,7 +180,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 	n.forgetSource(s)
 	if len(s.remembered().Holders) == 0 && !s.isTended() {
 		if err := n.unmountPatiently(ctx, s); err != nil {
-			n.quiet.warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)
+			n.quiet.Warn("unmount "+string(s.id), "a volume that nobody holds cannot be unmounted", "volume", n.nameOf(s.id), "error", err)
 		}
 	}
 }
@@ -204,13 +204,13 @@ func (n *node) purge(ctx context.Context, s *slot) {
 		err = n.records.Forget(ctx, s.id)
 	}
 	if err != nil {
-		n.quiet.warn("purge "+string(s.id), "a removed volume could not be deleted for good", "volume_id", s.id, "error", err)
+		n.quiet.Warn("purge "+string(s.id), "a removed volume could not be deleted for good", "volume_id", s.id, "error", err)
 		return
 	}
 	n.mu.Lock()
 	delete(n.slots, s.id)
 	n.mu.Unlock()
-	n.quiet.over("purge " + string(s.id))
+	n.quiet.Over("purge " + string(s.id))
 	n.log.Info("deleted removed volume for good", "volume", rec.Name, "volume_id", s.id, "removed_at", rec.RemovedAt)
 }
 
@@ -240,7 +240,7 @@ const (
 func (n *node) noteDisk() {
 	size, free, err := diskSpace(n.cfg.DataDir)
 	if err != nil {
-		n.quiet.warn("disk", "free disk space is not known", "error", err)
+		n.quiet.Warn("disk", "free disk space is not known", "error", err)
 		return
 	}
 	if free >= fullBelow || float64(free) >= fullBelowShare*float64(size) && free >= fullBelow/4 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/identity"
+	"github.com/ballast-io/ballast/internal/quiet"
 )
 
 // Admission is a machine that may become a node if its token says so.
@@ -44,14 +45,14 @@ const (
 // JoinHandler answers machines that ask to join. It bounds how often one machine may
 // fail, and logs every failure.
 func JoinHandler(registry Registry, log *slog.Logger) http.Handler {
-	return &joinHandler{registry: registry, log: log, failed: newLimit(), refusals: newRefusals(log)}
+	return &joinHandler{registry: registry, log: log, failed: newLimit(), refusals: quiet.NewLog(log)}
 }
 
 type joinHandler struct {
 	registry Registry
 	log      *slog.Logger
 	failed   *limit
-	refusals *refusals
+	refusals *quiet.Log
 }
 
 // ServeHTTP implements [http.Handler].
@@ -68,7 +69,7 @@ func (h *joinHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	refusal := asRefusal(err)
-	h.refusals.note("join "+host, "a machine was refused to join", "from", host, "node", clip(asked.Node), "token", clip(asked.Token), "code", refusal.Code, "error", err)
+	h.refusals.Warn("join "+host, "a machine was refused to join", "from", host, "node", clip(asked.Node), "token", clip(asked.Token), "code", refusal.Code, "error", err)
 	w.WriteHeader(statusOf(refusal))
 	_ = json.NewEncoder(w).Encode(joinRefusal(*refusal)) // nothing was changed
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ballast-io/ballast/internal/identity"
+	"github.com/ballast-io/ballast/internal/quiet"
 )
 
 // Config says what a [Server] serves, and to whom.
@@ -61,7 +62,7 @@ type Server struct {
 	underway   *requests
 	joins      *requests
 	handshakes chan struct{} // a place per handshake
-	refusals   *refusals
+	refusals   *quiet.Log
 
 	mu    sync.Mutex // guards everything below
 	conns map[*tls.Conn]*guest
@@ -76,7 +77,7 @@ type guest struct {
 // NewServer returns a server; Serve runs it.
 func NewServer(cfg Config) *Server {
 	s := &Server{
-		cfg: cfg, handshakes: make(chan struct{}, maxHandshakes), refusals: newRefusals(cfg.Log), conns: map[*tls.Conn]*guest{},
+		cfg: cfg, handshakes: make(chan struct{}, maxHandshakes), refusals: quiet.NewLog(cfg.Log), conns: map[*tls.Conn]*guest{},
 		underway: newRequests(), joins: newRequests(),
 	}
 	s.nodes = s.httpServer(s.underway.count(s.serveNode))
@@ -161,7 +162,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitG
 			}
 			return err
 		case err != nil:
-			s.refusals.note("accept", "connections cannot be accepted", "error", err)
+			s.refusals.Warn("accept", "connections cannot be accepted", "error", err)
 			wait(ctx, acceptPause)
 			continue
 		}
@@ -169,7 +170,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitG
 		case s.handshakes <- struct{}{}:
 			running.Go(func() { s.receive(ctx, conn, nodes, strangers) })
 		default: // the first ones end within their patience
-			s.refusals.note("full", "too many handshakes at once; a connection was closed", "from", conn.RemoteAddr().String())
+			s.refusals.Warn("full", "too many handshakes at once; a connection was closed", "from", conn.RemoteAddr().String())
 			_ = conn.Close() // nothing was read or written
 		}
 	}
@@ -198,7 +199,7 @@ func (s *Server) receive(ctx context.Context, raw net.Conn, nodes, strangers *ha
 		g, ctx, err = s.admit(ctx, conn)
 	}
 	if err != nil {
-		s.refusals.note("handshake "+hostOf(raw), "a connection was refused", "from", raw.RemoteAddr().String(), "error", err)
+		s.refusals.Warn("handshake "+hostOf(raw), "a connection was refused", "from", raw.RemoteAddr().String(), "error", err)
 		_ = conn.Close() // it was not let in
 		return
 	}
@@ -309,7 +310,7 @@ func (s *Server) look(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait(ctx, lookEvery)
 		for conn, err := range s.refused() {
-			s.refusals.note("removed", "a connection of a node that is no longer in the cluster was closed", "error", err)
+			s.refusals.Warn("removed", "a connection of a node that is no longer in the cluster was closed", "error", err)
 			s.forget(conn)
 		}
 	}
@@ -340,4 +341,13 @@ func (s *Server) closeAll() {
 	for _, conn := range open {
 		s.forget(conn)
 	}
+}
+
+// hostOf returns whom a connection comes from, without the port.
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
 }
