@@ -35,6 +35,7 @@ func (n *node) Attach(ctx context.Context, name, holder string) (mountpoint stri
 	}
 	mountpoint, err = n.await(ctx, s, f, w)
 	if err != nil {
+		n.noteAwaited(rec, holder, err)
 		return "", fmt.Errorf("attach volume %q: %w", name, err)
 	}
 	return mountpoint, nil
@@ -72,6 +73,9 @@ func (n *node) await(ctx context.Context, s *slot, f *flight, w *waiter) (string
 				n.log.Warn("a hold that nobody waited for was not let go cleanly", "volume_id", s.id, "error", err)
 			}
 		})
+	}
+	if why := n.recordsSilent(); why != nil {
+		return "", fmt.Errorf("%s was not done in time and is taken back, because the records cannot be changed: %w; see `ballast status`: %w", s.doing(), why, ctx.Err())
 	}
 	return "", fmt.Errorf("%s was not done in time and is taken back: %w", s.doing(), ctx.Err())
 }

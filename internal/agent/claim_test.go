@@ -345,7 +345,7 @@ func TestDecodeUsers(t *testing.T) {
 		{"Id":"` + strings.Repeat("2c", 32) + `","Names":["/local"],"Mounts":[{"Type":"volume","Name":"db","Source":"/y","Driver":"local"}]},
 		{"Id":"` + strings.Repeat("3d", 32) + `","Names":["/near"],"Mounts":[{"Type":"bind","Source":"/data/mnt/db2"}]},
 		{"Id":"../../etc","Names":["/evil"],"Mounts":[{"Type":"volume","Name":"db","Driver":"ballast"}]}]`
-	users, err := decodeUsers([]byte(body), "db", "/data/mnt/db")
+	users, err := decodeUsers([]byte(body), usesAnyOf("db", "/data/mnt/db"))
 	if err != nil || len(users) != 2 || users[id] != "web" || users[other] != "bound" {
 		t.Errorf("users = %v, %v", users, err)
 	}

@@ -22,6 +22,10 @@ type containers interface {
 	// KillUsers kills every running container that uses the volume of that name, which is
 	// mounted at mountpoint, and returns their names.
 	KillUsers(ctx context.Context, volume, mountpoint string) ([]string, error)
+	// StartUsers starts every container that does not run and is to be kept running, by its restart
+	// policy, if its last start failed for the volume of that name or it uses it and is among killed.
+	// It returns the names of those that it started.
+	StartUsers(ctx context.Context, volume string, killed []string) ([]string, error)
 }
 
 // dockerEngine asks a Docker Engine, over its Unix socket.
@@ -58,7 +62,7 @@ func (d dockerEngine) KillUsers(ctx context.Context, volume, mountpoint string) 
 	if err != nil {
 		return nil, fmt.Errorf("ask docker who uses volume %q: %w", volume, err)
 	}
-	users, err := decodeUsers(body, volume, mountpoint)
+	users, err := decodeUsers(body, usesAnyOf(volume, mountpoint))
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +77,28 @@ func (d dockerEngine) KillUsers(ctx context.Context, volume, mountpoint string) 
 	return killed, err
 }
 
-// decodeUsers returns, by id, the names of the containers in Docker's list that have the
-// volume mounted, or a folder of it.
-func decodeUsers(body []byte, volume, mountpoint string) (map[string]string, error) {
+// dockerMount is what a container has mounted.
+type dockerMount struct{ Type, Name, Source, Driver string }
+
+// is reports whether it is the volume of that name, and not a local one.
+func (m dockerMount) is(volume string) bool {
+	return m.Type == "volume" && m.Name == volume && m.Driver != "local"
+}
+
+// usesAnyOf reports what is a volume that is mounted at mountpoint, or a folder of it.
+func usesAnyOf(volume, mountpoint string) func(dockerMount) bool {
+	return func(m dockerMount) bool {
+		return m.is(volume) || m.Source == mountpoint || strings.HasPrefix(m.Source, mountpoint+"/")
+	}
+}
+
+// decodeUsers returns, by id, the names of the containers in Docker's list that have something
+// mounted of which uses says so.
+func decodeUsers(body []byte, uses func(dockerMount) bool) (map[string]string, error) {
 	var list []struct {
 		ID     string `json:"Id"`
 		Names  []string
-		Mounts []struct{ Type, Name, Source, Driver string }
+		Mounts []dockerMount
 	}
 	if err := json.Unmarshal(body, &list); err != nil {
 		return nil, fmt.Errorf("decode docker's list of containers: %w", err)
@@ -89,11 +108,8 @@ func decodeUsers(body []byte, volume, mountpoint string) (map[string]string, err
 		if len(c.ID) != 64 || strings.Trim(c.ID, "0123456789abcdef") != "" {
 			continue // it becomes part of a path
 		}
-		for _, m := range c.Mounts {
-			named := m.Type == "volume" && m.Name == volume && m.Driver != "local"
-			if named || m.Source == mountpoint || strings.HasPrefix(m.Source, mountpoint+"/") {
-				users[c.ID] = strings.TrimPrefix(strings.Join(c.Names, " "), "/")
-			}
+		if slices.ContainsFunc(c.Mounts, uses) {
+			users[c.ID] = strings.TrimPrefix(strings.Join(c.Names, " "), "/")
 		}
 	}
 	return users, nil
@@ -120,7 +136,7 @@ func (d dockerEngine) do(ctx context.Context, method, path string) ([]byte, erro
 		return nil, err
 	}
 	defer resp.Body.Close() // was only read
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent && resp.StatusCode != http.StatusNotModified {
 		return nil, fmt.Errorf("docker answers %s", resp.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDockerReply+1))
@@ -163,3 +179,6 @@ func (nobodyToAsk) UsedVolumes(context.Context) (map[string]bool, error) {
 
 // KillUsers implements containers: there are none.
 func (nobodyToAsk) KillUsers(context.Context, string, string) ([]string, error) { return nil, nil }
+
+// StartUsers implements containers: there are none.
+func (nobodyToAsk) StartUsers(context.Context, string, []string) ([]string, error) { return nil, nil }

@@ -49,6 +49,8 @@
 //	    of it for whoever wants it.
 //	A25 A primary whose copy fills in from another node goes on filling it after its engine or its node
 //	    died, as long as nobody else was the writer in between, nor may have been; else it begins anew.
+//	A26 A container that is to be kept running, and was killed or not started only because a quorum
+//	    or a copy was away, is started when they are back, unless the volume is in use elsewhere then.
 //
 // # The archive
 //

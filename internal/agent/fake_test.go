@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -275,6 +276,11 @@ func (m *machine) KillUsers(ctx context.Context, volume, mountpoint string) ([]s
 		}
 	}
 	return nil, nil
+}
+
+// StartUsers notes for which volume.
+func (m *machine) StartUsers(ctx context.Context, volume string, killed []string) ([]string, error) {
+	return killed, m.step(ctx, strings.TrimSpace("start users of "+volume+" "+strings.Join(killed, " ")))
 }
 
 // EndUsers implements users.

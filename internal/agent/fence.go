@@ -56,7 +56,9 @@ func (n *node) takeAway(ctx context.Context, s *slot, a *attachment, why string)
 	holders := s.remembered().names()
 	n.log.Error("volume is another node's; what uses it here is ended", "volume", a.record.Name, "volume_id", s.id, "epoch", uint64(a.record.Epoch), "reason", why, "holders", holders)
 	n.meters.engineDeaths.Inc()
-	n.endUsers(ctx, a)
+	if killed := n.endUsers(ctx, a); len(killed) > 0 {
+		n.awaited.add(s.id, killed)
+	}
 	if err := n.takeDownFenced(ctx, a); err != nil {
 		n.log.Warn("some of a volume that is another node's is still here, and of no use; the next attach tries again", "volume", a.record.Name, "error", err)
 	}
@@ -74,8 +76,9 @@ func (n *node) takeAway(ctx context.Context, s *slot, a *attachment, why string)
 	s.failed = true
 }
 
-// endUsers kills the containers that use a volume, and then every process that still does.
-func (n *node) endUsers(ctx context.Context, a *attachment) {
+// endUsers kills the containers that use a volume, whose names it returns, and then every process
+// that still does.
+func (n *node) endUsers(ctx context.Context, a *attachment) (containers []string) {
 	ctx, cancel := context.WithTimeout(ctx, endUsersBudget)
 	defer cancel()
 	killed, err := n.docker.KillUsers(ctx, a.record.Name, a.mountpoint)
@@ -92,6 +95,7 @@ func (n *node) endUsers(ctx context.Context, a *attachment) {
 	if err != nil {
 		n.log.Warn("processes that use a volume which is another node's are not all known", "volume", a.record.Name, "error", err)
 	}
+	return killed
 }
 
 // takeDownFenced unmounts, or lets go of the mount where somebody keeps it, and ends the

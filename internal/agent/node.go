@@ -61,6 +61,7 @@ type node struct {
 	givenUp    atomic.Pointer[givenUp] // another node went on without this one; nil: none did
 	sightings  sightings
 	steady     steadiness
+	awaited    awaited
 
 	mu     sync.Mutex // guards everything below; never held across I/O
 	slots  map[ballast.VolumeID]*slot

@@ -32,6 +32,7 @@ func every(ctx context.Context, interval time.Duration, f func(context.Context))
 // watch asks every engine how it is, each in a goroutine of its own: one that
 // hangs tells nothing of the others.
 func (n *node) watch(context.Context) {
+	n.startAwaited()
 	for _, s := range n.allSlots() {
 		if a := s.current(); a != nil {
 			n.do(func(ctx context.Context) { n.watchEngine(ctx, s, a) })
