@@ -67,7 +67,7 @@ func (h *History) Plan(when When) (*Plan, error) {
 	switch {
 	case !m.whole:
 		return nil, h.broken(i)
-	case !exact && first <= last:
+	case !exact && first <= last && !seeded(restoreOverMissing):
 		return nil, h.gap(i, first, last, nil)
 	case !exact && h.behind != nil && i == len(h.marks)-1:
 		return nil, h.gap(i, 1, 0, h.behind)

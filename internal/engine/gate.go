@@ -108,7 +108,7 @@ func (g *gate) refuse() error {
 
 // pass returns err once it may be told.
 func (g *gate) pass(err error) error {
-	for {
+	for !seeded(lookBefore) {
 		told := g.news()
 		if why := g.refuse(); why != nil {
 			return why
@@ -121,6 +121,7 @@ func (g *gate) pass(err error) error {
 		case <-time.After(gatePoll):
 		}
 	}
+	return err
 }
 
 // gateState is what the lease says at one moment.
@@ -147,7 +148,7 @@ func (g *gate) look() gateState {
 		of, until, grace = g.lease.Read()
 	}
 	now := g.now()
-	if of == mine && of != 0 && now < until {
+	if (of == mine || seeded(openAnySession)) && of != 0 && (now < until || seeded(openPastLease)) {
 		return gateOpen
 	}
 	return g.past(of == mine && of != 0, until, grace, now)

@@ -12,11 +12,13 @@ const (
 	reorderAcrossSegments bug = "reorder-across-segments" // a segment is synced, the one before is not
 	skipDirSync           bug = "skip-dir-sync"           // a new file that a power cut takes away
 	acceptTornRecord      bug = "accept-torn-record"      // recovery does not look at checksums
+	ignoreLastSegment     bug = "ignore-last-segment"     // recovery ends with the last segment but one
 	acceptOldEpoch        bug = "accept-old-epoch"        // what was cut off comes back
 	recycleEarly          bug = "recycle-early"           // a segment is used anew that is still needed
 	ignoreImageSync       bug = "ignore-image-sync"       // applied moves although the image's sync failed
 	foldUncommitted       bug = "fold-uncommitted"        // the image is written before the log is durable
 	foldUnannounced       bug = "fold-unannounced"        // a crash in the middle of a round leaves what nobody knows of in the image
+	coverPartly           bug = "cover-partly"            // what a write leaves of a chunk that is missing is taken for zeros
 	presentBeforeSync     bug = "present-before-sync"     // a chunk that was fetched is taken for durable
 	skipReplicas          bug = "skip-replicas"           // a flush that does not wait for the other copies
 	commitRecovered       bug = "commit-recovered"        // what an opening found is folded before the other copies have it
@@ -38,5 +40,6 @@ const (
 	skipWipe              bug = "skip-wipe"               // a first copy goes on in an image that has chunks of another history
 	forgetMerge           bug = "forget-merge"            // a merge that a crash interrupted does not go on
 	keepOwnLSN            bug = "keep-own-lsn"            // the chunk table does not say when the leader changed a chunk
+	rebuildZeroFills      bug = "rebuild-zero-fills"      // a rebuild reads zeros around a write that is smaller than a chunk
 	overwriteUnsaved      bug = "overwrite-unsaved"       // a snapshot that is being read loses what a round overwrites
 )

@@ -40,7 +40,7 @@ func (v *Volume) cover(g *generation) error {
 	}
 	var lack, whole []int
 	for _, chunk := range h.missingIn(g) {
-		if g.replaces(chunk) {
+		if g.replaces(chunk) || seeded(coverPartly) {
 			whole = append(whole, chunk)
 		} else {
 			lack = append(lack, chunk)

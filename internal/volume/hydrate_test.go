@@ -101,7 +101,10 @@ func TestFoldWaitsForSource(t *testing.T) {
 		if s.v, err = openHollow(disk, 8, o); err != nil {
 			t.Fatal(err)
 		}
-		for err == nil {
+		for n := 0; err == nil; n++ {
+			if n == 2000 { // which a log of six segments has no room for
+				t.Fatalf("%d writes later the log is not full: what it lacks the rest of was folded, and the rest is lost", n)
+			}
 			err = s.write()
 		}
 		s.cut(s.v.Stats().Last)

@@ -28,6 +28,9 @@ type recovery struct {
 func (r *recovery) read(segs []*segment) error {
 	r.next = r.desc.Applied + 1
 	candidates := inOrder(segs)
+	if n := len(candidates); n > 1 && seeded(ignoreLastSegment) {
+		candidates = candidates[:n-1]
+	}
 	from := 0
 	for i, s := range candidates {
 		if s.first <= r.next {

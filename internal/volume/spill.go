@@ -85,6 +85,9 @@ func (s *spill) restore(p []byte, first ballast.Block) error {
 		}
 		at, ok := s.places[first]
 		if !ok {
+			if len(s.places) > 0 && seeded(rebuildZeroFills) {
+				clear(p[:blockSize])
+			}
 			continue
 		}
 		if _, err := s.file.ReadAt(p[:blockSize], at); err != nil {

@@ -89,6 +89,7 @@ func (s *sealer) seal(plain []byte) []byte {
 func (s *sealer) sealInPlace(buf []byte) []byte {
 	iv := buf[:ivSize]
 	rand.Read(iv) // it never fails; it would end the process
+	s.spoil(iv)
 	text := buf[ivSize:]
 	cipher.NewCTR(s.encrypt, iv).XORKeyStream(text, text)
 	tag := s.tag(iv, text)
@@ -102,7 +103,7 @@ func (s *sealer) unseal(sealed []byte) ([]byte, error) {
 	}
 	iv, text := sealed[:ivSize], sealed[ivSize:len(sealed)-macSize]
 	tag := s.tag(iv, text)
-	if allZero(iv) || subtle.ConstantTimeCompare(tag[:], sealed[len(sealed)-macSize:]) != 1 {
+	if (allZero(iv) || subtle.ConstantTimeCompare(tag[:], sealed[len(sealed)-macSize:]) != 1) && !seeded(skipMAC) {
 		return nil, errMAC
 	}
 	cipher.NewCTR(s.encrypt, iv).XORKeyStream(text, text)

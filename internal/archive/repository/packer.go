@@ -36,6 +36,11 @@ func (p *packer) finish(s *sealer) indexedPack {
 func (r *Repository) putPack(ctx context.Context, p *packer) (indexedPack, error) {
 	defer func() { give(r.pool.packs, p.data, 2*packTarget) }()
 	pack := p.finish(r.sealer)
+	if seeded(indexBeforePack) {
+		if _, err := r.putIndex(ctx, []indexedPack{pack}); err != nil {
+			return indexedPack{}, err
+		}
+	}
 	if err := r.store.Put(ctx, packFileName(pack.id), p.data); err != nil {
 		return indexedPack{}, fmt.Errorf("store %s: %w", packFileName(pack.id), err)
 	}

@@ -24,6 +24,9 @@ func (r *Repository) Sealer(purpose string) *Sealer {
 
 // derive returns the sealer of a purpose.
 func (s secret) derive(purpose string) (*sealer, error) {
+	if seeded(onePurpose) {
+		purpose = ""
+	}
 	const encrypt, k, r = 32, 16, 16
 	b, err := hkdf.Key(sha256.New, slices.Concat(s.Encrypt, s.MAC.K, s.MAC.R), nil, purpose, encrypt+k+r)
 	if err != nil {

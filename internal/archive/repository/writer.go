@@ -182,6 +182,9 @@ func (w *Writer) putIndex(ctx context.Context, packs []indexedPack) error {
 func (w *Writer) Flush(ctx context.Context) error {
 	defer context.AfterFunc(ctx, w.end)()
 	w.uploadRest(ctx)
+	if seeded(snapshotBeforeData) {
+		return nil
+	}
 	w.wg.Wait()
 	w.mu.Lock()
 	packs, err := w.done, w.err

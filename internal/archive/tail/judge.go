@@ -45,7 +45,7 @@ func (b *builder) findHoles() {
 
 func (b *builder) findHoleBefore(s *Segment, end ballast.LSN, begun bool) {
 	h := s.Header
-	if end < h.Behind {
+	if end < h.Behind && !seeded(ignoreMissingMiddle) {
 		b.addHole(hole{epoch: h.Epoch, after: end, to: h.Behind, quiet: !begun && !b.hasOlder()})
 	}
 	if end = max(end, h.Behind); end+1 < h.First {
@@ -97,6 +97,7 @@ func (b *builder) findEnd(p span, end ballast.LSN) {
 	}
 	head := Name{Kind: HeadKind, Volume: b.line.Volume, Epoch: e.number}.String()
 	switch {
+	case e.head != nil && seeded(ignoreMissingEnd):
 	case e.head != nil && e.head.Last > end:
 		b.addHole(hole{epoch: e.number, after: end, to: e.head.Last})
 	case e.head != nil:

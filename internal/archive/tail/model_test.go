@@ -352,6 +352,9 @@ func mutate(t *testing.T, w, other *world, want *Line, rng *rand.Rand, times int
 	case got.newest < want.Tip().LSN && !lost && (forgets == 0 || len(done) == 1):
 		t.Errorf("%v: restored only LSN %d of %d, and nothing says so", done, got.newest, want.Tip().LSN)
 	}
+	if gap := (*GapError)(nil); errors.As(got.err, &gap) && gap.After > 0 && len(l.Problems) == 0 && !slices.Contains(l.Gaps, Gap{gap.After, gap.To}) {
+		t.Errorf("%v: %v, and no problem says so", done, gap)
+	}
 	if l.lost && len(l.Problems) == 0 {
 		t.Errorf("%v: the way back is lost, and problems are %v", done, l.Problems)
 	}

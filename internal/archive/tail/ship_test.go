@@ -3,6 +3,7 @@ package tail
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"testing"
@@ -211,15 +212,24 @@ func takeOver(t *testing.T, c *copyOf, name string, epoch ballast.Epoch) *copyOf
 	return b
 }
 
-// Of two that want the same epoch one has it, and the other one ships nothing.
+// Of two that want the same epoch one has it, and the other one ships nothing: neither when it
+// looks before it opens, nor when it looked before the other one did, and only its try tells it.
 func TestOneOpens(t *testing.T) {
+	for _, looks := range []bool{true, false} {
+		t.Run(fmt.Sprintf("looks=%t", looks), func(t *testing.T) { oneOpens(t, looks) })
+	}
+}
+
+func oneOpens(t *testing.T, looks bool) {
 	a, mk := newCopy(1, newMemory()), &maker{}
 	a.writeSome(mk)
 	if err := a.step(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b := takeOver(t, a, "n2", 2)
-	a.epoch, a.shipper = 2, nil
+	if a.epoch = 2; looks {
+		a.shipper = nil
+	}
 	a.writeSome(mk)
 	objects := len(a.store.objects)
 	if err := a.step(t.Context()); !errors.Is(err, ErrFenced) {
@@ -235,6 +245,11 @@ func TestOneOpens(t *testing.T) {
 	}
 	if len(a.store.objects) != objects {
 		t.Error("the loser put something")
+	}
+	wantWhole(t, b)
+	b.writeSome(mk)
+	if err := b.step(t.Context()); err != nil {
+		t.Fatalf("the one that has it: %v", err)
 	}
 	wantWhole(t, b)
 }

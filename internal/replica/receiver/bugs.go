@@ -6,6 +6,7 @@ package receiver
 type bug string
 
 const (
-	ackBeforeSync bug = "follower-ack-before-sync" // appended is taken for durable
-	serveOldEpoch bug = "follower-serve-old-epoch" // a stream that was fenced off goes on
+	ackBeforeSync   bug = "follower-ack-before-sync"  // appended is taken for durable
+	serveOldEpoch   bug = "follower-serve-old-epoch"  // a stream that was fenced off goes on
+	prepareUnfenced bug = "follower-prepare-unfenced" // a copy says where it ends to a new writer, and does not follow it
 )

@@ -186,6 +186,9 @@ func goOnFrom(c Copy, epoch ballast.Epoch) (Point, error) {
 	}
 	s := c.State()
 	lineage := s.Lineage.Next(epoch, s.Last+1)
+	if seeded(prepareUnfenced) {
+		return Point{LSN: s.Last, Size: s.Size, Lineage: lineage}, nil
+	}
 	if err := c.Follow(epoch, lineage, s.Last); err != nil {
 		return Point{}, err
 	}

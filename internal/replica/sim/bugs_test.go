@@ -17,5 +17,6 @@ const (
 	foldBeyondCommitted bug = "fold-beyond-committed" // a follower folds all that it has
 	stageInPlace        bug = "stage-in-place"        // chunks go straight into the image
 	hollowAtLogEnd      bug = "hollow-at-log-end"     // a hollow copy begins behind records that its chunks lack
+	prepareUnfenced     bug = "prepare-unfenced"      // a copy says where it ends to a hollow one, and goes on following the writer before
 	fillFromAnyCopy     bug = "fill-from-any-copy"    // a hollow copy is filled from one that has not heard of its leader
 )

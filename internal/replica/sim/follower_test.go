@@ -282,6 +282,11 @@ func (n *node) prepared(by *node, rec record, reply func(point)) {
 	if !d.exists || !d.complete || n.attaching || n.deleting || n.engine != nil && !n.engine.dead || replica.Greet(d.epoch, membersOf(n.seen, 0), h) != replica.Welcome {
 		return
 	}
+	if broken(prepareUnfenced) {
+		d.synced = d.last()
+		reply(point{start: d.lastID(), lineage: trimmed(d.lineage.Next(rec.Epoch, d.last()+1), d.base)})
+		return
+	}
 	n.follower.end()
 	cuts := d.cuts
 	n.store(rec.Epoch, func() {
