@@ -155,7 +155,7 @@ func (n *node) startUsersOf(ctx context.Context, id ballast.VolumeID, v awaitedV
 		n.log.Info("started containers whose volume can be had again", "volume", rec.Name, "volume_id", id, "containers", started)
 	}
 	if err != nil {
-		n.quiet.warn("start users "+string(id), "containers that wait for a volume are not started; it is tried again", "volume", rec.Name, "error", err)
+		n.quiet.Warn("start users "+string(id), "containers that wait for a volume are not started; it is tried again", "volume", rec.Name, "error", err)
 	}
 	n.awaited.done(id, err == nil, true)
 }
