@@ -134,9 +134,10 @@ func (l *Leader) take(now time.Duration, e Event) {
 	}
 }
 
-// tick moves what "nearly all" means: what was committed a tick or two ago.
+// tick moves what "nearly all" means: what was committed a quarter of the patience ago, or a
+// half. A copy whose disk takes as long for a sync never has what is newer, while users write.
 func (l *Leader) tick(now time.Duration) {
-	if now-l.nearAt < l.cfg.Patience/10 {
+	if now-l.nearAt < l.cfg.Patience/4 {
 		return
 	}
 	l.near, l.nearNext, l.nearAt = l.nearNext, max(l.committed, l.opened), now

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"sort"
 
 	"github.com/ballast-io/ballast"
 )
@@ -134,6 +135,24 @@ func (v *Volume) Spare(reader string, spare bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.log.spareFor(reader, spare, min(v.imageUsed, mostSpared))
+}
+
+// Pressure says how much of what the log keeps for its readers, and for those that are spared,
+// is taken by records behind after: from 1 on the oldest of them are let go.
+func (v *Volume) Pressure(after ballast.LSN) float64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.log.pressure(after)
+}
+
+func (l *log) pressure(after ballast.LSN) float64 {
+	room := l.capacity + l.more
+	if room <= 0 || len(l.held) == 0 {
+		return 0
+	}
+	// All segments are of one size; the ones before the first that begins behind it are done with, but for the last.
+	done := max(0, sort.Search(len(l.held), func(i int) bool { return l.held[i].first > after+1 })-1)
+	return float64(int64(len(l.held)-done)*int64(l.held[0].blocks)*blockSize) / float64(room)
 }
 
 func (l *log) spareFor(reader string, spare bool, more int64) {

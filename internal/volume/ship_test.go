@@ -414,10 +414,22 @@ func TestSpare(t *testing.T) {
 	from := v.Stats().Durable
 	v.Keep("n1", from)
 	v.Spare("n1", true)
+	if got := v.Pressure(from); got != 0 {
+		t.Errorf("nothing is held, and %.2f of the room is taken", got)
+	}
+	last := 0.0
 	for v.Stats().QueueBytes < most-2*small.Segment {
 		if err := w.step(); err != nil {
 			t.Fatal(err)
 		}
+		got := v.Pressure(from)
+		if want := float64(v.Stats().QueueBytes) / float64(most); got < last || got > want {
+			t.Fatalf("%.2f of the room is taken by what n1 needs, after %.2f; %.2f is taken by all", got, last, want)
+		}
+		last = got
+	}
+	if got := v.Pressure(v.Stats().Durable); last < 0.5 || got > last/2 {
+		t.Errorf("%.2f of the room is taken by what n1 needs, %.2f by what is behind the last record", last, got)
 	}
 	if _, err := v.ReadLog(from, 1); err != nil {
 		t.Errorf("read what is kept for a reader that is there: %v", err)

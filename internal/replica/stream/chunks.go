@@ -20,9 +20,15 @@ var errCounts = errors.New("the copy counts as in sync and is not whole: it is r
 // then (R6).
 func (s *session) stage(ctx context.Context, m replica.Meeting, state replica.State) (replica.State, error) {
 	h, p := s.h, s.p
+	vain := s.wasInVain()
 	h.mu.Lock()
 	p.progress = 0
 	p.setState(Staging, nil)
+	if vain {
+		p.vain++
+		p.keeps = 0
+		p.drag.more(hardDrag)
+	}
 	h.step(replica.Connected{Node: p.node, Stream: s.attempt, Added: p.at.Added}) // it is there, and lacks chunks
 	may := h.leader.MayFill(p.node)
 	h.mu.Unlock()
@@ -76,6 +82,26 @@ func (s *session) snapshot(ctx context.Context, since ballast.LSN) (Snapshot, ba
 	}
 }
 
+// wasInVain reports whether the log behind the filling before this one was too short, whether it came
+// to its end or not.
+func (s *session) wasInVain() bool {
+	s.h.mu.Lock()
+	lsn := s.p.keeps
+	s.h.mu.Unlock()
+	if lsn == 0 {
+		return false
+	}
+	_, err := s.h.log.ReadLog(lsn, 1)
+	return errors.Is(err, volume.ErrRecycled)
+}
+
+// holds notes from where on the copy will need the log.
+func (s *session) holds(lsn ballast.LSN) {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.p.keeps = lsn
+}
+
 // compare asks which chunks the copy changed by itself since both were one, or lacks.
 func (s *session) compare(since ballast.LSN) (map[int]bool, error) {
 	if err := s.send(&wire.Compare{Since: since}); err != nil {
@@ -110,6 +136,7 @@ func (s *session) list() (map[int]ballast.LSN, error) {
 func (s *session) sendChunks(ctx context.Context, from Snapshot, since ballast.LSN) error {
 	h := s.h
 	h.log.Keep(s.p.reader(), from.LSN()) // what follows it comes from the log
+	s.holds(from.LSN())
 	err := s.send(&wire.StageBegin{LSN: from.LSN(), Epoch: h.epoch, Size: from.Size(), Since: since, Chunks: uint32(from.Left()), Lineage: h.lineage})
 	if err != nil {
 		return err
@@ -177,10 +204,5 @@ func (s *session) staged(lsn ballast.LSN) (replica.State, error) {
 	if ack.Durable != lsn {
 		return replica.State{}, fmt.Errorf("%s was brought to record %d, and says that it is at %d", s.p.node, lsn, ack.Durable)
 	}
-	s.h.mu.Lock()
-	if s.p.fillings++; s.p.fillings > 1 {
-		s.p.drag.more() // the log behind the one before was too short
-	}
-	s.h.mu.Unlock()
 	return replica.State{Lineage: s.h.lineage, Last: lsn, Applied: lsn, Complete: true}, nil
 }

@@ -33,6 +33,9 @@ type Log interface {
 	Forget(reader string)
 	// Spare says whether the log keeps more than that for a reader that is there and reads.
 	Spare(reader string, spare bool)
+	// Pressure says how much of what the log keeps for readers is taken by records behind
+	// after: from 1 on the oldest of them are let go.
+	Pressure(after ballast.LSN) float64
 	// SnapshotOf begins a snapshot of the chunks that changed after what changedAfter
 	// says of each; it is asked once for every chunk. It is of a committed record, and waits for no copy.
 	SnapshotOf(ctx context.Context, changedAfter func(chunk int) ballast.LSN) (Snapshot, error)

@@ -114,13 +114,14 @@ func (h *Hub) Run(ctx context.Context, log Log) error {
 func (h *Hub) begin(log Log) {
 	h.log, h.epoch, h.lineage = log, log.Epoch(), log.Lineage()
 	h.opened.Store(&log)
-	last, durable, _ := log.Position()
+	last, durable, applied := log.Position()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leader = replica.NewLeader(replica.LeaderConfig{
 		Node: h.cfg.Node, Epoch: h.epoch, Patience: h.cfg.Patience, Hollow: !h.complete,
 	}, h.members, replica.Position{Lineage: h.lineage, Last: durable})
 	h.last, h.durable = max(h.last, last), max(h.durable, durable)
+	h.committed = max(h.committed, applied) // nothing else is ever folded (R5)
 	h.step(replica.Appended{Last: h.last})
 	h.step(replica.Durable{LSN: h.durable})
 	if h.wanted > 0 {
@@ -284,7 +285,7 @@ func (h *Hub) step(e replica.Event) {
 
 // commit wakes who waits for it (R1).
 func (h *Hub) commit(lsn ballast.LSN) {
-	h.committed = lsn
+	h.committed = max(h.committed, lsn)
 	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
 		if w.lsn <= lsn {
 			close(w.done)
@@ -316,13 +317,18 @@ func (h *Hub) Complete() {
 
 // Ship implements [volume.Shipper].
 func (h *Hub) Ship(b volume.Batch) {
-	if rest := h.ship(b); rest > 0 {
-		time.Sleep(rest) // as if the disk were slower, and no longer than mostRest
+	per, behind := h.ship(b)
+	for _, after := range behind {
+		per = max(per, dragUnder(h.log.Pressure(after)))
+	}
+	if rest := time.Duration(int64(per) * int64(len(b.Data)) >> 20); rest > 0 {
+		time.Sleep(min(rest, mostRest)) // as if the disk were slower
 	}
 }
 
-// ship hands a batch to who streams it, and returns how long writers are to rest.
-func (h *Hub) ship(b volume.Batch) (rest time.Duration) {
+// ship hands a batch to who streams it. It returns how long writers are to rest for each MiB, and up
+// to where those copies have the log that catch up.
+func (h *Hub) ship(b volume.Batch) (per time.Duration, behind []ballast.LSN) {
 	size := h.sizeNow()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -331,19 +337,19 @@ func (h *Hub) ship(b volume.Batch) (rest time.Duration) {
 	h.traffic.records += int64(len(b.Records))
 	h.traffic.bytes += int64(len(b.Data))
 	h.step(replica.Appended{Last: b.Last()})
-	rest = h.rest(len(b.Data))
+	per, behind = h.drag()
 	if !h.anyStreaming() {
 		h.ring.release()
-		return rest
+		return per, behind
 	}
 	s := h.ring.push(b)
 	if s.n < eagerFrame {
-		return rest // a flush is about to follow, and takes it along; else the next tick does
+		return per, behind // a flush is about to follow, and takes it along; else the next tick does
 	}
 	for _, p := range h.peers {
 		p.kick()
 	}
-	return rest
+	return per, behind
 }
 
 // sizeNow asks the volume for its size, if it is open. The caller must not hold mu.

@@ -10,10 +10,6 @@ const (
 	nearLag       = 64 << 20               // bytes: who is no farther behind does not give way
 	gainEvery     = time.Second            // how often a peer is asked whether it gains on who works
 	gainPause     = 10 * time.Second       // for which one that did not gives way no more
-
-	leastDrag = 5 * time.Millisecond   // of writers, for each MiB
-	mostDrag  = 200 * time.Millisecond // a copy that does not gain on 5 MB/s does not hold them up more
-	mostRest  = 100 * time.Millisecond // of a writer at once
 )
 
 // pacer bounds the rate of what is sent to a peer that catches up. While somebody works
@@ -25,9 +21,13 @@ type pacer struct {
 }
 
 // foreground reports whether somebody works with the volume, and this peer is so far behind
-// that it should give way: one that is near, or that does not gain, would never arrive.
+// that it should give way: one that is near, that does not gain, or whose log is at stake, would never arrive.
 func (s *session) foreground() bool {
 	h := s.h
+	h.mu.Lock()
+	after := s.p.has()
+	h.mu.Unlock()
+	pressed := h.log.Pressure(after) >= atStake
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
@@ -35,10 +35,10 @@ func (s *session) foreground() bool {
 		return false
 	}
 	if s.p.state == Staging {
-		return s.p.fillings == 0
+		return s.p.vain == 0 && !pressed
 	}
 	lag := h.lag(s.p.sent)
-	return lag > nearLag && s.gain.gives(now, lag)
+	return !pressed && lag > nearLag && s.gain.gives(now, lag)
 }
 
 // gain is whether a peer comes closer to somebody who works.
@@ -57,46 +57,6 @@ func (g *gain) gives(now time.Duration, lag int64) bool {
 		g.at, g.lag = now, lag
 	}
 	return now >= g.until
-}
-
-// drag is how long writers rest for each MiB, so that a copy which catches up gains on them.
-// Writers that are faster than the way to a copy would keep it from ever counting again.
-type drag struct {
-	at  time.Duration // when the lag was looked at; 0: not yet
-	lag int64         // bytes
-	per time.Duration // for each MiB
-}
-
-// look adapts it to a copy that is behind.
-func (d *drag) look(now time.Duration, lag int64) {
-	if d.at > 0 && now-d.at < gainEvery {
-		return
-	}
-	switch {
-	case d.at == 0:
-	case lag >= d.lag:
-		d.more()
-	case lag < d.lag-d.lag/8:
-		d.less()
-	}
-	d.at, d.lag = now, lag
-}
-
-func (d *drag) more() { d.per = min(max(2*d.per, leastDrag), mostDrag) }
-
-func (d *drag) less() {
-	if d.per /= 2; d.per < leastDrag {
-		d.per = 0
-	}
-}
-
-// rest is how long who wrote n bytes rests. The caller holds mu.
-func (h *Hub) rest(n int) time.Duration {
-	per := time.Duration(0)
-	for _, p := range h.peers {
-		per = max(per, p.drag.per)
-	}
-	return min(time.Duration(int64(per)*int64(n)>>20), mostRest)
 }
 
 // pause waits after n bytes were sent.

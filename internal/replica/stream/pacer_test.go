@@ -33,7 +33,7 @@ func TestGivesWayWhileItGains(t *testing.T) {
 // and no more once it does.
 func TestDrag(t *testing.T) {
 	var d drag
-	now, lag := time.Second, int64(1000)
+	now, lag := time.Second, int64(1)<<40
 	look := func(by int64) time.Duration {
 		now, lag = now+gainEvery, lag+by
 		d.look(now, lag)
@@ -50,11 +50,11 @@ func TestDrag(t *testing.T) {
 		}
 		last = got
 	}
-	if got := look(-50); got != last {
+	if got := look(-lag / 8); got != last {
 		t.Errorf("with some gain writers rest for %v; want %v", got, last)
 	}
-	for range 10 {
-		look(-lag / 4)
+	for range 30 {
+		look(-lag / 3)
 	}
 	if d.per != 0 {
 		t.Errorf("writers rest for %v a MiB while the copy gains", d.per)

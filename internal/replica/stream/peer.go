@@ -23,10 +23,11 @@ var errWrite = errors.New("write")
 
 // peer is a copy on another node.
 type peer struct {
-	h     *Hub
-	node  ballast.NodeID
-	kicks chan struct{}      // there may be something to send
-	leave context.CancelFunc // for Hub.Run
+	h      *Hub
+	node   ballast.NodeID
+	kicks  chan struct{}      // there may be something to send
+	spared bool               // the log keeps more for it; only the peer's own goroutine knows
+	leave  context.CancelFunc // for Hub.Run
 
 	sending wire.Lock // held to write to conn; guards out
 	out     []byte
@@ -49,8 +50,10 @@ type peer struct {
 	flying    []flight
 	flyBytes  int
 	progress  float64
-	fillings  int // with chunks, since it was live: after each one the log was too short
+	vain      int // fillings since it was live behind which the log was too short
 	drag      drag
+	keeps     ballast.LSN   // while it gets chunks: the log is to be there behind this
+	there     time.Duration // when it was last seen to catch up
 	busy      time.Duration // when it was last sent something
 }
 
@@ -61,7 +64,7 @@ type flight struct {
 }
 
 func newPeer(h *Hub, at replica.Peer) *peer {
-	return &peer{h: h, node: at.Node, at: at, kicks: make(chan struct{}, 1), sending: wire.NewLock(), state: Connecting, since: time.Now(), leave: func() {}}
+	return &peer{h: h, node: at.Node, at: at, kicks: make(chan struct{}, 1), sending: wire.NewLock(), state: Connecting, since: time.Now(), there: -spareFor, leave: func() {}}
 }
 
 // reader is what the volume's log knows it by.
@@ -84,6 +87,7 @@ func (p *peer) run(ctx context.Context) {
 			break
 		}
 		p.lost(err)
+		p.unspare()
 		switch {
 		case errors.Is(err, volume.ErrRecycled) || p.h.now()-began > p.h.cfg.Patience:
 			pause = firstPause
@@ -140,9 +144,7 @@ func (p *peer) lost(err error) {
 		h.cfg.Log.Warn("stream to copy ended", "volume", h.log.ID(), "node", p.node, "error", err)
 	}
 	if errors.Is(err, volume.ErrRecycled) {
-		p.drag.more()
-	} else {
-		p.drag = drag{}
+		p.drag.more(hardDrag)
 	}
 	p.setState(Connecting, err)
 	h.step(e)

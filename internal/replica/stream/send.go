@@ -76,7 +76,7 @@ func (p *peer) gatherHead() {
 // would not come closer to a writer that is as fast as it.
 func (p *peer) gatherFlush() {
 	want := min(p.h.wanted, p.sent)
-	if want > p.flushSent && want > p.durable && (p.durable >= p.flushSent || p.h.leader.Requires(p.node)) {
+	if want > p.flushSent && want > p.durable && (p.live && p.durable >= p.flushSent || p.h.leader.Requires(p.node)) {
 		p.flushSent = want
 		p.out = wire.Encode(p.out, &wire.Flush{LSN: want})
 	}
@@ -106,7 +106,7 @@ func (h *Hub) trim() {
 func (s *session) stream(ctx context.Context) error {
 	for {
 		sent, behind, err := s.sendRing()
-		s.spare(behind)
+		s.p.spare(behind, false)
 		if behind && err == nil {
 			sent, err = s.sendLog(ctx)
 		}
@@ -141,7 +141,7 @@ func (s *session) sendRing() (sent, behind bool, err error) {
 	}
 	p.live = ok || p.sent >= h.last
 	if p.live {
-		p.fillings = 0
+		p.keeps, p.vain = 0, 0
 		p.setState(Streaming, nil)
 	}
 	frames = some(frames)
@@ -191,13 +191,31 @@ func (s *session) sendLog(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	if s.unflushed > 0 && (len(batches) == 0 || s.unflushed >= flushEvery || h.now()-s.flushed >= flushWithin) {
-		s.unflushed, s.flushed = 0, h.now()
+	if s.unflushed > 0 && s.mayFlush(len(batches) == 0) {
+		s.unflushed, s.flushed, s.flushing = 0, h.now(), after
 		if err := s.send(&wire.Flush{LSN: after}); err != nil {
 			return false, err
 		}
 	}
 	return len(batches) > 0, s.pacer.pause(ctx, n, s.foreground())
+}
+
+// mayFlush reports whether the copy shall sync what it was sent: when it has done so with what came
+// before, and was sent more for as long as that took. Else one whose disk takes long
+// for a sync would take nothing meanwhile, and never come nearer.
+func (s *session) mayFlush(all bool) bool {
+	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if s.flushing > 0 {
+		if s.p.durable < s.flushing {
+			return false
+		}
+		s.flushing, s.synced = 0, now
+	}
+	took := max(flushWithin, s.synced-s.flushed)
+	return all || s.unflushed >= flushEvery && took == flushWithin || now-s.synced >= took
 }
 
 // sendBatch sends a batch of the log. A flush goes with it when somebody waits for that

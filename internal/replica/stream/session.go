@@ -37,9 +37,10 @@ type session struct {
 
 	heard     time.Duration // when the read deadline was set
 	silent    time.Duration // how long the peer may be, as it announced
-	spared    bool          // the log keeps more for it
 	unflushed int           // bytes of the log since a flush was asked for
 	flushed   time.Duration // when that was
+	flushing  ballast.LSN   // what was asked for, if it is not known to be durable
+	synced    time.Duration // when what was asked for before was seen to be
 	pacer     pacer
 	gain      gain
 	told      wire.Welcome
@@ -65,22 +66,16 @@ func (s *session) close() {
 	}
 	s.pulsing.Unlock()
 	_ = s.conn.Close() // nothing more is said
-	s.spare(false)
 	s.h.mu.Lock()
 	p := s.p
+	if p.conn != nil && !p.live {
+		p.there = s.h.now()
+	}
 	p.conn, p.streaming, p.live, p.flying, p.flyBytes = nil, false, false, nil, 0
 	s.h.mu.Unlock()
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	p.out = nil
-}
-
-// spare has the log keep more for a peer that catches up, or no more than for others.
-func (s *session) spare(spare bool) {
-	if s.spared != spare {
-		s.spared = spare
-		s.h.log.Spare(s.p.reader(), spare)
-	}
 }
 
 // serve brings the peer to where it follows, and streams to it.
@@ -167,7 +162,7 @@ func (s *session) greet() (*wire.Welcome, error) {
 
 // lead brings the copy to where it can follow the log, and then streams.
 func (s *session) lead(ctx context.Context, w *wire.Welcome) error {
-	s.spare(true)
+	s.p.spare(true, true)
 	state := replica.State{Lineage: w.Lineage, Last: w.Last, Applied: w.Applied, Complete: w.Complete}
 	for {
 		m, err := s.meet(state)
@@ -370,7 +365,7 @@ func (s *session) beat() {
 		next = pulseIdle
 	}
 	if p.live {
-		p.drag.less()
+		p.drag.less(p.drag.per / 2)
 	}
 	durable, streaming := p.durable, p.streaming
 	p.out = wire.Encode(p.out, &wire.Ping{NextMillis: uint32(next.Milliseconds())})
