@@ -27,6 +27,7 @@ type options struct {
 	replicas int
 	lease    time.Duration
 	compare  int    // compare copies every so many rounds
+	way      string // rebuild in no other way; "": all
 	evidence string // folder for what was wrong; "": nowhere
 	ballast  string // the binary; "": this module's
 	only     string // use no other loss; "": all
@@ -78,7 +79,7 @@ func run(ctx context.Context, opts options) (t *tally, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.keepLogs(context.WithoutCancel(ctx)))
+			err = errors.Join(err, c.keepLogs(context.WithoutCancel(ctx), c.evidence))
 		}
 		err = errors.Join(err, c.c.Close())
 	}()
@@ -231,13 +232,13 @@ func (c *campaign) folder(n *lab.Node) string {
 	return n.Outside(n.Path("ballast", "volumes", c.id))
 }
 
-// keepLogs keeps what all programs said (K4).
-func (c *campaign) keepLogs(ctx context.Context) error {
+// keepLogs keeps in a folder what all programs said (K4).
+func (c *campaign) keepLogs(ctx context.Context, in string) error {
 	if c.evidence == "" {
 		return nil
 	}
 	for _, n := range c.c.Nodes {
-		to := filepath.Join(c.evidence, n.Name)
+		to := filepath.Join(in, n.Name)
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return err
 		}

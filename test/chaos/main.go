@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&opts.ballast, "ballast", "", "attack the binary `FILE` (default bin/ballast)")
 	flag.StringVar(&opts.only, "only", "", "lose it in this `way` only, such as \"primary stopped\"")
 	flag.StringVar(&opts.disturb, "disturb", "", "disturb it in this `way` only, such as \"link cut\", or \"link cut still\": not mended before it is lost")
+	flag.StringVar(&opts.way, "way", "", "rebuild in this `way` only, such as \"a copy is wiped\"")
 	flag.StringVar(&opts.evidence, "evidence", "chaos-out", "keep what was wrong in the folder `DIR`")
 	flag.Parse()
 	if missing := lab.Missing(); len(missing) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ func rebuildArgs(lease time.Duration) []string {
 // rebuildLimit bounds a failure: users of a machine that does much else may take the time that
 // a copy needs.
 const rebuildLimit = 4 * time.Minute
+
+// slowRebuild is from when on a rebuild is worth a look: the logs are kept.
+const slowRebuild = 45 * time.Second
 
 // What a campaign of rebuilds must have shown, as far as the ways that it went lead there.
 const (
@@ -68,7 +72,7 @@ func (r *round) ways() []way {
 
 // nextWay goes all ways in turn, in an order that the seed shuffles.
 func (r *round) nextWay() way {
-	all := r.ways()
+	all := slices.DeleteFunc(r.ways(), func(w way) bool { return r.way != "" && r.way != w.name })
 	if len(r.order) == 0 {
 		r.order = r.rng.Perm(len(all))
 	}
@@ -149,6 +153,11 @@ func (r *round) bringBack(ctx context.Context, w way) error {
 	after, _, err := r.scribbler.heard()
 	if err != nil {
 		return err
+	}
+	if took := time.Since(began); took > slowRebuild {
+		if err := r.keepLogs(ctx, filepath.Join(r.evidence, fmt.Sprintf("slow-%d", r.number))); err != nil {
+			return err
+		}
 	}
 	for kind, n := range after {
 		r.rebuilt.did = append(r.rebuilt.did, counted{kind, n - before[kind]})

@@ -153,7 +153,8 @@ type slowCopy struct {
 	fills  int // how often it was brought to a point by chunks
 }
 
-func (c *slowCopy) takes(n int) { time.Sleep(time.Duration(int64(n) * int64(time.Second) / c.rate)) }
+// takes passes the time, in a bubble, that it takes to write n bytes.
+func (c *slowCopy) takes(n int) { pass(time.Duration(int64(n) * int64(time.Second) / c.rate)) }
 
 func (c *slowCopy) set(change func(*volume.FollowerState)) {
 	c.mu.Lock()
@@ -185,7 +186,7 @@ func (c *slowCopy) Append(b volume.Batch) error {
 
 func (c *slowCopy) Sync() (ballast.LSN, error) {
 	last := c.State().Last
-	time.Sleep(c.sync)
+	pass(c.sync)
 	c.set(func(s *volume.FollowerState) { s.Durable = max(s.Durable, last) })
 	return c.State().Durable, nil
 }
@@ -250,7 +251,7 @@ func TestTellsWhatIsFolded(t *testing.T) {
 		record.refuse()
 		_, end := race(t, c, l, record, 0)
 		defer end()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if got := c.State(); got.Last != l.last || got.Committed != l.applied {
 			t.Errorf("the copy has %d of %d records, and is told that %d are committed; want %d", got.Last, l.last, got.Committed, l.applied)
 		}
@@ -352,9 +353,12 @@ func writeOnce(t *testing.T, hub *stream.Hub, l *fastLog, rate int64) {
 	hub.Ship(l.append())
 	last, _, _ := l.Position()
 	hub.Flush(last)
-	time.Sleep(time.Duration(raceRecord * int64(time.Second) / rate))
+	pass(time.Duration(raceRecord * int64(time.Second) / rate))
 	hub.Durable(last)
 	if err := hub.Committed(last); err != nil && !errors.Is(err, stream.ErrEnded) {
 		t.Error(err)
 	}
 }
+
+// pass lets time pass in a bubble, where it takes none.
+func pass(d time.Duration) { <-time.After(d) }
