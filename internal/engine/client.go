@@ -59,13 +59,25 @@ func Dial(dir string) (_ *Client, err error) {
 }
 
 func newClient(dir string, folder *os.File, process *os.Process) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socketPath(folder))
-	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, folder) }
 	return &Client{
 		dir: dir, folder: folder, process: process,
 		http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
 	}
+}
+
+// connect reaches the socket in folder, which stays open until it did, also when it is closed
+// meanwhile: a connection is tried for as long as it takes, while who asked for it went away, and
+// the descriptor of a closed folder may be another folder's by then.
+func connect(ctx context.Context, folder *os.File) (conn net.Conn, err error) {
+	raw, err := folder.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	held := raw.Control(func(fd uintptr) {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", pathThrough(fd))
+	})
+	return conn, errors.Join(held, err)
 }
 
 // listener returns the process that listens on the socket in folder.

@@ -98,8 +98,10 @@ type control struct {
 
 // socketPath reaches a socket whose own path may be longer than the 107 bytes that
 // an address holds: through an open descriptor of its folder.
-func socketPath(folder *os.File) string {
-	return fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), socketName)
+func socketPath(folder *os.File) string { return pathThrough(folder.Fd()) }
+
+func pathThrough(folder uintptr) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", folder, socketName)
 }
 
 // listen serves the socket. The one of a dead engine is removed: we hold the lock.
