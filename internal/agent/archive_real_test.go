@@ -60,6 +60,7 @@ func wantFile(t *testing.T, file string, want []byte) {
 // G5, from outside: a volume is used, restored as it was at a moment under another name,
 // cloned, and, when all of the machine is gone, recovered from what the archive has.
 func TestRealArchive(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	site, password, _ := sharedArchive(t)
 	a := startReal(t, t.TempDir(), archiver.FolderURL(site), password)

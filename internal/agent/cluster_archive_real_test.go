@@ -109,6 +109,7 @@ func (a *clusterAgent) mustRestore(d diary, name, as string, at time.Time) (cont
 // adds nothing to it, and all of it is one history: to every second before and after it can be restored,
 // from every node, and on a machine of its own when all of the site is lost.
 func TestHistoryOverFailovers(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a minute")
 	}

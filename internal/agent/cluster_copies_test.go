@@ -41,7 +41,7 @@ func (a *clusterAgent) awaitCopies(name string, want ...string) {
 		if time.Now().After(deadline) {
 			a.t.Fatalf("copies of %s = %s; want one of %q", name, got, want)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }
 
@@ -64,6 +64,7 @@ func (a *clusterAgent) detach(name, holder string) {
 // A volume gets its second copy by itself; a drain moves the copies of a detached one, which
 // nobody attaches meanwhile; and what was written is where the copies went.
 func TestCopiesArePlacedTendedAndDrained(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	if testing.Short() {
 		t.Skip("left out: takes a minute")

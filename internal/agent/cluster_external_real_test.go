@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,7 +27,7 @@ import (
 // said of it to every node.
 func foreignEtcd(t *testing.T) (more []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.9:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.%d.9:0", networkOf(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +75,7 @@ func foreignEtcd(t *testing.T) (more []string) {
 // join it; a volume is written on one and goes on on the other; the first comes back, is removed, and joins
 // again; and nobody keeps an etcd of their own.
 func TestExternalEtcdOfProcesses(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -142,6 +144,6 @@ func (a *clusterAgent) awaitUp(want string) {
 		if time.Now().After(deadline) {
 			a.t.Fatalf("nodes as %s sees them = %s; want %s", a.name, got, want)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }

@@ -54,6 +54,7 @@ func (a *clusterAgent) noMoreCopies() {
 // What is asked of a node that does not have a volume attached is done by the one that has, or
 // the error says where that one is.
 func TestAskedOfAnotherNode(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -94,6 +95,19 @@ func TestAskedOfAnotherNode(t *testing.T) {
 	}
 }
 
+// remove removes a volume, as soon as the records answer: who led them may have just been killed.
+func (a *clusterAgent) remove(name string) {
+	a.t.Helper()
+	var err error
+	eventually(a.t, "an answer to the removal of "+name, func() bool {
+		_, err = a.volumes.Remove(a.t.Context(), connect.NewRequest(&v1.RemoveRequest{Name: name}))
+		return connect.CodeOf(err) != connect.CodeUnavailable
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
 // askEverything returns what becomes of the calls that need a volume's history.
 func (a *clusterAgent) askEverything(name string) map[string]error {
 	ctx, cancel := context.WithTimeout(a.t.Context(), 20*time.Second)
@@ -114,12 +128,17 @@ func (a *clusterAgent) askEverything(name string) map[string]error {
 // A25: a primary that fills in from another node's copy dies, its engine alone and then all of its
 // node; it goes on with the files that it had, and everything that was acknowledged.
 func TestFillingGoesOn(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
 	nodes := threeNodes(t)
 	n1, n2 := nodes["n1"], nodes["n2"]
-	n1.createWith("db", map[string]string{"size": "2G", "repl": "1"})
+	size := "2G" // takes longer to fill in than what happens meanwhile
+	if raceEnabled {
+		size = "512M"
+	}
+	n1.createWith("db", map[string]string{"size": size, "repl": "1"})
 	at := n1.attach("db", "cli")
 	for i := range 25 {
 		writeSynced(t, filepath.Join(at, name(i)), acknowledged(i))
@@ -164,19 +183,10 @@ func TestFillingGoesOn(t *testing.T) {
 func name(i int) string         { return strconv.Itoa(i) }
 func acknowledged(i int) string { return "acknowledged " + name(i) }
 
-// eventuallyWithin is eventually for what takes long.
-func eventuallyWithin(t *testing.T, d time.Duration, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(d); !is(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen", what)
-		}
-	}
-}
-
 // The copy that has everything is lost for good: nobody attaches a stale one, an operator forces
 // it, which is recorded; the lost one comes back, and what it alone had is gone.
 func TestForcedFailover(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -240,6 +250,7 @@ func TestForcedFailover(t *testing.T) {
 // The time in the trash is over: the files of all copies go, also on a node that was away, and
 // the record goes last.
 func TestPurgeEverywhere(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -264,9 +275,7 @@ func TestPurgeEverywhere(t *testing.T) {
 	}
 	n1.detach("db", "cli")
 	other.kill()
-	if _, err := n1.volumes.Remove(t.Context(), connect.NewRequest(&v1.RemoveRequest{Name: "db"})); err != nil {
-		t.Fatal(err)
-	}
+	n1.remove("db")
 	eventuallyWithin(t, 2*time.Minute, "the files on n1 going", func() bool { _, err := os.Stat(n1.folder(id)); return errors.Is(err, os.ErrNotExist) })
 	if _, err := os.Stat(other.folder(id)); err != nil {
 		t.Fatalf("the files on a node that is away: %v", err)
@@ -282,6 +291,7 @@ func TestPurgeEverywhere(t *testing.T) {
 // etcd loses its quorum: a volume whose only copy is here works on; one with a copy elsewhere
 // acknowledges nothing more and is taken down; all that was acknowledged is there when the quorum is back.
 func TestQuorumLost(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -86,9 +87,28 @@ type clusterAgent struct {
 	archive ballastv1connect.ArchiveServiceClient
 }
 
+// networks are the tests that have nodes, each by its place.
+var networks struct {
+	sync.Mutex
+	tests []string
+}
+
+// networkOf returns a number for the addresses of a test's nodes, which are its own: a node that is
+// away does not answer at its address, and nothing of another test may.
+func networkOf(t *testing.T) int {
+	networks.Lock()
+	defer networks.Unlock()
+	i := slices.Index(networks.tests, t.Name())
+	if i < 0 {
+		i = len(networks.tests)
+		networks.tests = append(networks.tests, t.Name())
+	}
+	return i + 1
+}
+
 func startClusterAgent(t *testing.T, i int, more ...string) *clusterAgent {
 	t.Helper()
-	ip := fmt.Sprintf("127.0.0.%d", i)
+	ip := fmt.Sprintf("127.0.%d.%d", networkOf(t), i)
 	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +142,9 @@ type prefixed struct {
 
 func (p prefixed) Write(data []byte) (int, error) {
 	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "WARNING: DATA RACE") { // it goes on, and is killed before it could say so at its end
+			p.t.Errorf("%s has a data race; see below", p.name)
+		}
 		fmt.Fprintf(p.t.Output(), "%s: %s", p.name, line)
 	}
 	return len(data), nil
@@ -169,7 +192,7 @@ func (a *clusterAgent) awaitNodes(want string) {
 		if time.Now().After(deadline) {
 			a.t.Fatalf("nodes as %s sees them = %s; want %s", a.name, got, want)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }
 
@@ -202,6 +225,7 @@ func (a *clusterAgent) conditions() (codes []string) {
 
 // Three agents become a cluster, lose a node, remove one, and take it in again.
 func TestClusterOfProcesses(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a minute")
 	}

@@ -32,6 +32,7 @@ func (a *clusterAgent) listensLocally() bool {
 // All machines lose power, and boot one after the other, the last one when nobody waits for it any
 // more: what Docker asks for at its node's boot is attached again without hands, as soon as two are there.
 func TestMachinesBootInAnyOrder(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -81,6 +82,7 @@ func TestMachinesBootInAnyOrder(t *testing.T) {
 // A node is removed while another member is away: it stays removed when the cluster is whole again,
 // and when it starts again itself; under its name it joins anew, and nothing that it had counts.
 func TestRemovedWhileAnotherIsAway(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}

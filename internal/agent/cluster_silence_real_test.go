@@ -107,6 +107,7 @@ func (a *clusterAgent) awaitSilence() (said *v1.Condition) {
 // The node that keeps the records is away: the other one says so, since when, and what goes on;
 // answers who wants a change; and goes on by itself, also with what a container waits for.
 func TestClientWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}

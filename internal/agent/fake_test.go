@@ -373,12 +373,19 @@ func newTestNode(t *testing.T, m *machine, cfg Config) *node {
 // eventually waits for something that happens by itself.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute) // on a machine that does much else
-	for !is() {
+	eventuallyWithin(t, 2*time.Minute, what, is) // on a machine that does much else
+}
+
+// eventuallyWithin is eventually with another patience. It looks less and less often, because a look
+// at a process costs what others that are waited for would use.
+func eventuallyWithin(t *testing.T, d time.Duration, what string, is func() bool) {
+	t.Helper()
+	pause := time.Millisecond
+	for deadline := time.Now().Add(d); !is(); <-time.After(pause) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen", what)
 		}
-		<-time.After(time.Millisecond)
+		pause = min(pause*5/4+time.Microsecond, 50*time.Millisecond)
 	}
 }
 

@@ -48,6 +48,7 @@ func (a *clusterAgent) verify(name, command string) (*v1.VerifyResult, error) {
 // there at that moment, archived or not; and what a volume was made of by one node can be used on
 // another one at once.
 func TestContentOfAnotherNode(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
@@ -128,6 +129,7 @@ func TestContentOfAnotherNode(t *testing.T) {
 // A volume that was restored on one node, and never used, is attached on another one: at once, also
 // when nothing of it is here, and the node that restored it is gone.
 func TestRestoredIsAttachedElsewhere(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}

@@ -143,12 +143,8 @@ func sweepAll(t *testing.T, dir string) {
 	if err != nil {
 		t.Error(err)
 	}
+	eventually(t, "the end of the engines", func() bool { return !killEngines(dir) })
 	for _, v := range volumes {
-		if c, err := engine.Dial(v); err == nil {
-			_ = c.Kill() // Sweep tells
-			_ = c.Wait(ctx)
-			_ = c.Close()
-		}
 		if err := device.Sweep(ctx, engine.DeviceFile(v)); err != nil {
 			t.Error(err)
 		}
@@ -156,6 +152,19 @@ func sweepAll(t *testing.T, dir string) {
 	if left := leftOnMachine(t, dir); left != "" {
 		t.Errorf("left on the machine:\n%s", left)
 	}
+}
+
+// killEngines kills every engine below dir, also one that was started a moment ago and cannot be
+// reached yet, and reports whether there were any.
+func killEngines(dir string) (any bool) {
+	for _, pid := range processes() {
+		said, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && strings.Contains(string(said), "\x00--dir\x00"+dir+"/") {
+			any = true
+			_ = syscall.Kill(pid, syscall.SIGKILL) // or it has ended
+		}
+	}
+	return any
 }
 
 // leftOnMachine returns what the kernel has mounted below dir.
@@ -177,6 +186,7 @@ func leftOnMachine(t *testing.T, dir string) string {
 // The main line: a volume is made, used, survives the kill of the agent in
 // mid-use, is detached and attached again, grown, removed and restored.
 func TestRealVolumeSurvivesAgent(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	a := startReal(t, longDir(t))
 	// xfs, because ext4 does not let every root grow it while it is mounted.
@@ -231,6 +241,7 @@ func TestRealVolumeSurvivesAgent(t *testing.T) {
 
 // An engine is killed: what it left is swept, what was synced is there again.
 func TestRealEngineDies(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	a := startReal(t, t.TempDir())
 	v := a.create("db", map[string]string{"size": "64M"})
@@ -258,6 +269,7 @@ func TestRealEngineDies(t *testing.T) {
 
 // G7: an engine is stopped; other volumes and all look-ups go on.
 func TestRealEngineStopped(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	a := startReal(t, t.TempDir())
 	a.create("stopped", map[string]string{"size": "64M"})
@@ -283,6 +295,7 @@ func TestRealEngineStopped(t *testing.T) {
 
 // A1: a second agent on the folder says who has it.
 func TestRealSecondAgentIsRefused(t *testing.T) {
+	t.Parallel()
 	a := startReal(t, t.TempDir())
 	out, err := exec.Command(os.Args[0], "agent", a.dir).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "another agent (pid ") {
@@ -291,6 +304,7 @@ func TestRealSecondAgentIsRefused(t *testing.T) {
 }
 
 func TestRealMetrics(t *testing.T) {
+	t.Parallel()
 	a := startReal(t, t.TempDir())
 	a.create("db", map[string]string{"size": "64M"})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://ballast/metrics", nil)

@@ -40,6 +40,7 @@ func (a *clusterAgent) beginForced() (plan string) {
 // has, as another cluster. The lost one returns with volumes attached: it hears that it was given
 // up, ends them, and stays out, until it joins anew with nothing.
 func TestForceNewFromView(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}

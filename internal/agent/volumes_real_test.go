@@ -104,6 +104,7 @@ func holding(t *testing.T, file string) *exec.Cmd {
 // another one goes on with everything that was acknowledged (G1); the first one comes back, is
 // taken down (A18), and follows. Then it goes where no copy is, and comes back by a move.
 func TestVolumeOfACluster(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a minute")
 	}
@@ -186,6 +187,7 @@ func isZombie(pid int) bool {
 // The engine alone dies: the next attach on the same node goes on, under the next epoch, and the
 // copies elsewhere follow it.
 func TestEngineOfAClusterDies(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("left out: takes a while")
 	}
