@@ -75,6 +75,8 @@ func actAs(args []string) (done bool, err error) {
 	switch {
 	case len(args) > 1 && args[1] == "use":
 		return true, use(args[2:])
+	case len(args) == 4 && args[1] == "pour":
+		return true, pour(args[2], args[3])
 	case len(args) == 6 && args[1] == "scribble":
 		return true, scribbleOn(args[2:])
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,9 +20,9 @@ import (
 )
 
 // rebuildArgs are those of every node of a campaign that only rebuilds: logs so short that a
-// copy which was away for a while needs chunks.
+// copy which was away for long needs chunks, and one that was not does not.
 func rebuildArgs(lease time.Duration) []string {
-	return []string{"--lease", lease.String(), "--log-capacity", "64M", "--archive", "none"}
+	return []string{"--lease", lease.String(), "--log-capacity", "128M", "--archive", "none"}
 }
 
 // rebuildLimit bounds a failure: users of a machine that does much else may take the time that
@@ -56,7 +57,7 @@ func (r *round) ways() []way {
 	first, more := []string{byFirst, resumed}, []string{byChange}
 	return []way{
 		{name: "a copy's agent is restarted", away: r.blink, until: -1, shows: []string{byLog}},
-		{name: "a copy was away", away: r.leave},
+		{name: "a copy was away", away: r.leave, shows: []string{byLog}},
 		{name: "a copy was away for long", away: r.leave, until: long, shows: more},
 		{name: "a copy was away for long, then its power is cut", away: r.leave, until: long, midst: r.stumble, shows: more},
 		{name: "a copy was away for long, then it is cut off", away: r.leave, until: long, midst: r.fadeAway, shows: more},
@@ -162,7 +163,8 @@ func (r *round) bringBack(ctx context.Context, w way) error {
 	for kind, n := range after {
 		r.rebuilt.did = append(r.rebuilt.did, counted{kind, n - before[kind]})
 	}
-	r.rebuilt.shows = append([]string{}, w.shows...)
+	r.rebuilt.shows = append(r.rebuilt.shows, w.shows...)
+	r.rebuilt.rebuilds = 1
 	return r.learn(began)
 }
 
@@ -311,14 +313,15 @@ func (c *campaign) endScribbler(ctx context.Context) error {
 // grow makes the volume larger, now and then, and notes whether the follower was behind all
 // the time.
 func (r *round) grow(ctx context.Context) {
-	const most = 160 << 20
-	if r.rebuilt.grown || r.rng.IntN(2) > 0 {
+	const most = 256 << 20
+	if r.rebuilt.grown || r.rng.IntN(4) > 0 {
 		return
 	}
 	v, err := r.api(r.primary).Inspect(ctx, volumeName)
 	if err != nil || v.GetSizeBytes() >= most {
 		return
 	}
+	r.rebuilt.shows = append(r.rebuilt.shows, resized)
 	size := fmt.Sprintf("%dM", v.GetSizeBytes()>>20+2)
 	_, err = r.api(r.primary).Volumes.Resize(ctx, connect.NewRequest(&v1.ResizeRequest{Name: volumeName, Size: size}))
 	if err != nil && !strings.Contains(err.Error(), "CAP_SYS_RESOURCE") {
@@ -349,9 +352,25 @@ func (r *round) awaitLag(ctx context.Context, bytes int64) error {
 	if err := r.user.awaitAcks(ctx, 20+r.rng.IntN(100)); err != nil || bytes == 0 {
 		return err
 	}
+	// Users that sync what they write take long for so much.
+	if err := r.pour(ctx, bytes); err != nil {
+		return err
+	}
 	return r.awaitVolume(ctx, r.follower.Name+" to be far behind", func(v *v1.Volume) bool {
 		return int64(copyOf(v, r.follower).GetLagBytes()) >= bytes
 	})
+}
+
+// pour has a program write much through the filesystem.
+func (r *round) pour(ctx context.Context, bytes int64) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rebuildLimit)
+	defer cancel()
+	_, err = r.primary.Output(ctx, self, "pour", r.user.mountpoint, strconv.FormatInt(bytes, 10))
+	return err
 }
 
 // awaitWithout waits until the follower does not count any more.
@@ -394,10 +413,11 @@ type counted struct {
 
 // rebuilding is what a round showed about how its copy was rebuilt.
 type rebuilding struct {
-	shows []string // what it should have
-	grown bool
-	did   []counted
-	ways  []string
+	rebuilds int      // 1, if it was one
+	shows    []string // what it should have
+	grown    bool
+	did      []counted
+	ways     []string
 }
 
 // addTo adds a round to the tally.
@@ -405,6 +425,7 @@ func (b rebuilding) addTo(t *tally) {
 	if t.ways == nil {
 		t.ways, t.wanted, t.did = map[string]int{}, map[string]int{}, map[string]int{}
 	}
+	t.rebuilds += b.rebuilds
 	for _, name := range b.ways {
 		t.ways[name]++
 	}
@@ -418,8 +439,8 @@ func (b rebuilding) addTo(t *tally) {
 
 // never are the ways that should have been gone, and never were.
 func (t *tally) never() error {
-	const enough = 24 // rounds for every way to be gone twice
-	if t.wanted == nil || t.rounds < enough {
+	const enough = 24 // for every way to be gone twice
+	if t.rebuilds < enough {
 		return nil
 	}
 	var never []string

@@ -336,6 +336,29 @@ func scribbleOn(args []string) error {
 	}
 }
 
+// pour writes so many bytes, a few MiB at a time, over and over to one file.
+func pour(dir, bytes string) error {
+	left, err := strconv.ParseInt(bytes, 10, 64)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "poured"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	p := make([]byte, 4<<20)
+	for ; left > 0 && err == nil; left -= int64(len(p)) {
+		word := rand.Uint64()
+		for i := 0; i < len(p); i += 8 {
+			binary.LittleEndian.PutUint64(p[i:], word+uint64(i))
+		}
+		if _, err = f.WriteAt(p, 0); err == nil {
+			err = f.Sync()
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
 // scribbler is one that was heard of.
 type scribbler struct {
 	seed uint64

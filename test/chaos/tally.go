@@ -21,9 +21,10 @@ type tally struct {
 	took      []time.Duration
 	faults    map[string]int
 
-	ways   map[string]int // that copies were rebuilt by
-	wanted map[string]int // rounds that should have shown that way
-	did    map[string]int // by scribblers, while a copy was rebuilt
+	rebuilds int
+	ways     map[string]int // that copies were rebuilt by
+	wanted   map[string]int // rounds that should have shown that way
+	did      map[string]int // by scribblers, while a copy was rebuilt
 }
 
 func (t *tally) add(r *round) {
@@ -34,7 +35,7 @@ func (t *tally) add(r *round) {
 	t.faults[r.loss]++
 	t.faults[r.disturbance]++
 	t.compared += r.compared.copies
-	if r.rebuilt.shows != nil {
+	if r.rebuilt.rebuilds > 0 {
 		r.rebuilt.addTo(t)
 	}
 	if r.survived {
@@ -89,7 +90,9 @@ func (t *tally) print(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(t.faults)) {
 		fmt.Fprintf(w, "  %4d × %s\n", t.faults[name], name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.ways)) {
+	all := maps.Clone(t.wanted)
+	maps.Copy(all, t.ways)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(w, "  %4d × rebuilt: %s\n", t.ways[name], name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.did)) {
