@@ -179,8 +179,12 @@ func (n *node) noteCopies(rec cluster.Record, nodes int) {
 		return
 	}
 	n.health.clear(rec.ID, condTooFewNodes)
-	n.health.raise(rec.ID, condTooFewCopies, fmt.Sprintf("Volume %q shall have %d copies in sync and has %d: %s", rec.Name, wanted, len(rec.InSync), n.riskOf(rec)),
-		"see `ballast volume inspect "+rec.Name+"`; a copy is made by itself where a node is up and has room")
+	title := fmt.Sprintf("Volume %q shall have %d copies in sync and has %d: %s", rec.Name, wanted, len(rec.InSync), n.riskOf(rec))
+	if full := n.whyNoRoom(rec); full != "" {
+		n.health.raise(rec.ID, condTooFewCopies, title+" "+full, "make room on one of them, or let another machine join: ballast token create; the copy is made by itself then")
+		return
+	}
+	n.health.raise(rec.ID, condTooFewCopies, title, "see `ballast volume inspect "+rec.Name+"`; a copy is made by itself where a node is up and has room")
 }
 
 // noteNoCopy says that a volume cannot be attached, for all that has its latest writes is away.

@@ -191,20 +191,6 @@ func (n *node) room() int64 {
 	return int64(free)
 }
 
-// roomFor returns how many bytes a copy of a volume takes: what it takes here where that is
-// known, else as much as it may grow to, within reason: volumes are thin.
-func (n *node) roomFor(rec cluster.Record) int64 {
-	const thin = 8 << 30
-	if s := n.peek(rec.ID); s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.usedBytes > 0 {
-			return s.usedBytes
-		}
-	}
-	return min(rec.Spec.Size, thin)
-}
-
 // steadiness remembers since when the record of each volume names the same copies.
 type steadiness struct {
 	mu   sync.Mutex // guards seen

@@ -31,14 +31,17 @@ func (n *node) placeCopies(ctx context.Context) {
 	}
 	view := n.clusterView()
 	n.tendCopies(view)
-	n.steady.forget(func(id ballast.VolumeID) bool {
+	exists := func(id ballast.VolumeID) bool {
 		_, err := n.records.ByID(id)
 		return !errors.Is(err, ballast.ErrNotFound)
-	})
+	}
+	n.steady.forget(exists)
+	n.used.forget(exists)
 	if placement.Controller(view.Nodes) != n.cfg.Node {
 		return
 	}
-	for _, step := range placement.Copies(view) {
+	n.learnUsed(ctx, view)
+	for _, step := range placement.Copies(n.clusterView()) {
 		n.place(ctx, step)
 	}
 }

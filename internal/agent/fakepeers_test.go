@@ -101,6 +101,16 @@ func (f fakeVolumes) Attach(_ context.Context, r *connect.Request[v1.AttachReque
 	return connect.NewResponse(&v1.AttachResponse{Mountpoint: "/mnt/" + r.Msg.GetName()}), nil
 }
 
+func (f fakeVolumes) List(context.Context, *connect.Request[v1.ListRequest]) (*connect.Response[v1.ListResponse], error) {
+	resp := &v1.ListResponse{}
+	f.peers.set(func() {
+		if v := f.peers.volumes[f.node]; v != nil {
+			resp.Volumes = append(resp.Volumes, v)
+		}
+	})
+	return connect.NewResponse(resp), nil
+}
+
 func (f fakeVolumes) Inspect(context.Context, *connect.Request[v1.InspectRequest]) (*connect.Response[v1.InspectResponse], error) {
 	if err := f.peers.call(f.node, "inspect"); err != nil {
 		return nil, err

@@ -62,6 +62,7 @@ type node struct {
 	sightings  sightings
 	steady     steadiness
 	awaited    awaited
+	used       usages
 
 	mu     sync.Mutex // guards everything below; never held across I/O
 	slots  map[ballast.VolumeID]*slot

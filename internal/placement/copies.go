@@ -7,8 +7,8 @@ import (
 	"github.com/ballast-io/ballast"
 )
 
-// reserve is what a copy leaves free on its node's disk, in bytes.
-const reserve = 1 << 30
+// Reserve is what a copy leaves free on its node's disk, in bytes.
+const Reserve = 1 << 30
 
 // Copies plans which copies are to be made, and which given up. Steps for a volume
 // that depend on its copies being in sync are planned when they are.
@@ -99,7 +99,7 @@ func (p *planner) reason(n ballast.NodeID) string {
 func (p *planner) place(vol Volume) (ballast.NodeID, bool) {
 	var fit []ballast.NodeID
 	for _, n := range p.Nodes {
-		if p.stands[n.Name] == standsBy && !slices.Contains(vol.Copies, n.Name) && p.free[n.Name]-vol.Room >= reserve {
+		if p.stands[n.Name] == standsBy && !slices.Contains(vol.Copies, n.Name) && p.free[n.Name]-vol.Room >= Reserve {
 			fit = append(fit, n.Name)
 		}
 	}

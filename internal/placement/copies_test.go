@@ -31,7 +31,7 @@ func nodes(s string) (all []Node) {
 		case "draining":
 			n.Draining = true
 		case "full":
-			n.Free = reserve
+			n.Free = Reserve
 		}
 		all = append(all, n)
 	}
@@ -130,7 +130,7 @@ func TestCopies(t *testing.T) {
 // Many volumes are spread, and a node with no room for all gets some.
 func TestCopiesAreSpread(t *testing.T) {
 	view := View{Nodes: nodes("n1 n2 n3 n4"), ReplaceAfter: replaceAfter}
-	view.Nodes[3].Free = reserve + 10<<30
+	view.Nodes[3].Free = Reserve + 10<<30
 	for i := range 90 {
 		vol := volume(2, "P n1 I n1 C n1")
 		vol.ID = ballast.VolumeID(fmt.Sprintf("v%02d", i))
@@ -288,6 +288,40 @@ func catchUp(view *View) {
 			if stands[n] == standsBy && !slices.Contains(vol.InSync, n) {
 				vol.InSync = append(slices.Clone(vol.InSync), n)
 			}
+		}
+	}
+}
+
+// Room is what is missing only where every node that could take a copy has none.
+func TestWithoutRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name, nodes string
+		wanted      int
+		volume      string
+		lacks       bool
+		full        string
+	}{
+		{"enough copies", "n1 n2 n3", 2, "P n1 I n1 n2 C n1 n2", false, ""},
+		{"one has room", "n1 n2:full n3", 2, "P n1 I n1 C n1", true, ""},
+		{"none has", "n1 n2:full n3:full", 2, "P n1 I n1 C n1", true, "n2 n3"},
+		{"none could take one", "n1 n2:away n3:draining", 2, "P n1 I n1 C n1", true, ""},
+		{"a copy on a node that stays away does not count", "n1 n2:missing n3:full", 2, "P n1 I n1 n2 C n1 n2", true, "n3"},
+		{"never attached", "n1 n2:full", 2, "", false, ""},
+	} {
+		vol := volume(tt.wanted, tt.volume)
+		view := View{Nodes: nodes(tt.nodes), Volumes: []Volume{vol}, ReplaceAfter: replaceAfter}
+		if got := len(view.Lacking()) == 1; got != tt.lacks {
+			t.Errorf("%s: lacking %t; want %t", tt.name, got, tt.lacks)
+		}
+		if !tt.lacks {
+			continue
+		}
+		var full []string
+		for _, n := range view.WithoutRoom(vol) {
+			full = append(full, string(n.Name))
+		}
+		if got := strings.Join(full, " "); got != tt.full {
+			t.Errorf("%s: without room %q; want %q", tt.name, got, tt.full)
 		}
 	}
 }

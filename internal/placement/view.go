@@ -83,6 +83,39 @@ func (v View) standings() map[ballast.NodeID]standing {
 	return all
 }
 
+// Lacking returns the volumes that there are too few copies of, on nodes that are reckoned with.
+func (v View) Lacking() (lacking []Volume) {
+	stands := v.standings()
+	for _, vol := range v.Volumes {
+		have := 0
+		for _, n := range vol.Copies {
+			if stands[n] >= absent {
+				have++
+			}
+		}
+		if have < vol.Wanted && len(vol.InSync) > 0 {
+			lacking = append(lacking, vol)
+		}
+	}
+	return lacking
+}
+
+// WithoutRoom returns the nodes that could take another copy of a volume and have no room for it;
+// none when one has.
+func (v View) WithoutRoom(vol Volume) (full []Node) {
+	stands := v.standings()
+	for _, n := range v.Nodes {
+		switch {
+		case stands[n.Name] != standsBy || slices.Contains(vol.Copies, n.Name):
+		case n.Free-vol.Room >= Reserve:
+			return nil
+		default:
+			full = append(full, n)
+		}
+	}
+	return full
+}
+
 func sortedVolumes(volumes []Volume) []Volume {
 	return slices.SortedFunc(slices.Values(volumes), func(a, b Volume) int { return cmp.Compare(a.ID, b.ID) })
 }
