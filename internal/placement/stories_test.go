@@ -146,10 +146,10 @@ func TestRoomToTheByte(t *testing.T) {
 		free int64
 		want []ballast.VolumeID
 	}{
-		{reserve + one.Room - 1, nil},
-		{reserve + one.Room, []ballast.VolumeID{"a"}},
-		{reserve + 2*one.Room - 1, []ballast.VolumeID{"a"}},
-		{reserve + 2*one.Room, []ballast.VolumeID{"a", "b"}},
+		{Reserve + one.Room - 1, nil},
+		{Reserve + one.Room, []ballast.VolumeID{"a"}},
+		{Reserve + 2*one.Room - 1, []ballast.VolumeID{"a"}},
+		{Reserve + 2*one.Room, []ballast.VolumeID{"a", "b"}},
 	} {
 		view := View{Nodes: nodes("n1 n2"), Volumes: []Volume{two, one}, ReplaceAfter: replaceAfter}
 		view.Nodes[1].Free = tt.free
