@@ -171,7 +171,7 @@ func (r *round) bringBack(ctx context.Context, w way) error {
 // interrupt breaks a rebuild off when it has come half of the way, over a link on which that
 // takes a while.
 func (r *round) interrupt(ctx context.Context, strike func(context.Context) error) error {
-	const rate = 6 << 20
+	const rate = 12 << 20
 	mends := r.mends
 	r.mends = nil
 	for _, mend := range slices.Backward(mends) {
