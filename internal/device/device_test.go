@@ -247,6 +247,9 @@ func TestFlushAndDiscard(t *testing.T) {
 		if got := store.discarded.Load(); got < 32<<20 {
 			t.Errorf("fstrim discarded %d bytes; want at least 32 MiB", got)
 		}
+		if store.written.Load() == 0 { // there were more writes than workers, so one has come back for another
+			t.Error("the store was not told of a write that was answered")
+		}
 	})
 }
 
@@ -276,6 +279,9 @@ func TestFailingStore(t *testing.T) {
 			}
 			if err := f.Sync(); !errors.Is(err, tt.want) {
 				t.Errorf("sync = %v; want %v", err, tt.want)
+			}
+			if n := store.written.Load(); n > 0 {
+				t.Errorf("the store was told of %d writes that failed", n)
 			}
 		})
 	}

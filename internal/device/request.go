@@ -43,6 +43,9 @@ func (r *request) serve(n int) {
 		in := *view[ioIn](body)
 		err := r.server.write(body[ioInSize:][:in.Size], int64(in.Offset))
 		r.reply(head.Unique, err, bytesOf(&writeOut{Size: in.Size}))
+		if s, ok := r.server.store.(Eager); ok && err == nil {
+			s.Written()
+		}
 	case opFsync:
 		r.reply(head.Unique, r.server.store.Flush(), nil)
 	case opForget, opBatchForget, opInterrupt:

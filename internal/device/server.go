@@ -33,6 +33,11 @@ type Store interface {
 	Size() int64
 }
 
+// Eager is a [Store] that has use for the moment after a write was answered.
+type Eager interface {
+	Written() // may take its time: the request that comes next is another worker's
+}
+
 const (
 	// maxIO is the largest read or write in bytes: what the kernel's limit of 256
 	// pages allows.

@@ -11,6 +11,7 @@ type memory struct {
 	flushes   atomic.Int64
 	discarded atomic.Int64
 	writes    atomic.Int64
+	written   atomic.Int64 // as it was told
 
 	mu     sync.Mutex // guards everything below
 	blocks map[int64]*[4096]byte
@@ -56,6 +57,8 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 	}
 	return len(p), nil
 }
+
+func (m *memory) Written() { m.written.Add(1) }
 
 func (m *memory) Flush() error {
 	m.flushes.Add(1)

@@ -95,6 +95,13 @@ func (g *gate) Flush() error {
 	return g.pass(g.store.Flush())
 }
 
+// Written implements [device.Eager].
+func (g *gate) Written() {
+	if s, ok := g.store.(device.Eager); ok && g.refuse() == nil {
+		s.Written()
+	}
+}
+
 // Size implements [device.Store].
 func (g *gate) Size() int64 { return g.store.Size() }
 

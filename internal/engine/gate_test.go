@@ -42,6 +42,7 @@ type fakeStore struct {
 func (s *fakeStore) call() error                            { s.calls++; <-time.After(s.takes); return s.err }
 func (s *fakeStore) ReadAt(p []byte, _ int64) (int, error)  { return len(p), s.call() }
 func (s *fakeStore) WriteAt(p []byte, _ int64) (int, error) { return len(p), s.call() }
+func (s *fakeStore) Written()                               { s.calls++ }
 func (s *fakeStore) Flush() error                           { return s.call() }
 func (s *fakeStore) Discard(int64, int64) error             { return s.call() }
 func (s *fakeStore) Size() int64                            { return size }
@@ -149,6 +150,7 @@ func TestFencedForEver(t *testing.T) {
 	g.fence("one")
 	g.fence("two")
 	g.say(5, "n1")
+	g.Written()
 	for name, call := range g.everyCall() {
 		if err := call(); !errors.Is(err, errFenced) || !strings.Contains(err.Error(), "one") {
 			t.Errorf("%s = %v; want the first reason", name, err)

@@ -12,7 +12,8 @@ import (
 // one in every second.
 const maxPoints = 4096
 
-// point is a flush that a restore can stop at.
+// point is a flush that a restore can stop at, or one that was begun ahead: what the volume was after
+// some write, as a power cut could have left it.
 type point struct {
 	lsn    ballast.LSN
 	time   time.Time

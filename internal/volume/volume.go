@@ -86,6 +86,7 @@ type Volume struct {
 	following   bool  // the records come from a leader; see [Follower]
 
 	counters  counters
+	rhythm    rhythm
 	hydration hydration
 	snapshots snapshots
 

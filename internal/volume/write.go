@@ -17,6 +17,7 @@ import (
 func (v *Volume) WriteAt(p []byte, off int64) (int, error) {
 	v.counters.writes.Add(1)
 	v.counters.writtenBytes.Add(uint64(len(p)))
+	v.rhythm.write()
 	if !v.fits(off, int64(len(p))) {
 		return 0, ErrRange
 	}
@@ -152,6 +153,7 @@ func (v *Volume) stall(since *time.Time) error {
 // write and one sync.
 func (v *Volume) Flush() error {
 	v.counters.flushes.Add(1)
+	v.rhythm.flush()
 	target, err := v.flushTarget()
 	if err != nil {
 		return err
@@ -163,6 +165,11 @@ func (v *Volume) Flush() error {
 func (v *Volume) flushTo(target ballast.LSN) error {
 	v.writing.Lock()
 	defer v.writing.Unlock()
+	return v.flushUpTo(target)
+}
+
+// flushUpTo is flushTo for who holds writing.
+func (v *Volume) flushUpTo(target ballast.LSN) error {
 	v.mu.RLock()
 	durable, err := v.log.durable, v.usable()
 	v.mu.RUnlock()

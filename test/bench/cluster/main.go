@@ -20,7 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,7 +59,7 @@ type options struct {
 	dir       string
 	out       string
 	plot      string
-	only      *regexp.Regexp
+	only      []string // parts; nil: all
 	w         io.Writer
 }
 
@@ -78,11 +78,11 @@ func parse(args []string) (o options, err error) {
 	volumes := f.String("volumes", "10,30,100,300,1000", "have `A,B` idle volumes")
 	f.IntVar(&o.used, "used", 100, "attach the first `N` of them once, before: each then takes 32 MiB of the disk, and some seconds")
 	f.StringVar(&o.plot, "plot", "", "write the plot of how idle volumes cost to `FILE` as well")
-	only := f.String("only", ".", "do only the parts whose name matches `REGEXP`: "+strings.Join(partNames(), ", "))
+	only := f.String("only", "", "do only the parts `A,B` of "+strings.Join(partNames(), ", "))
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if o.only, err = regexp.Compile(*only); err != nil {
+	if o.only, err = chosen(*only); err != nil {
 		return o, err
 	}
 	if o.quick {
@@ -94,6 +94,20 @@ func parse(args []string) (o options, err error) {
 	}
 	o.volumes, err = numbers(*volumes)
 	return o, err
+}
+
+// chosen returns the names of a list that may be empty.
+func chosen(list string) ([]string, error) {
+	if list == "" {
+		return nil, nil
+	}
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !slices.Contains(partNames(), name) {
+			return nil, fmt.Errorf("-only %s: there is no part %q; want some of %s", list, name, strings.Join(partNames(), ", "))
+		}
+	}
+	return names, nil
 }
 
 func numbers(list string) (all []int, err error) {
@@ -140,7 +154,7 @@ func run(ctx context.Context, o options) error {
 	r := newResults(o)
 	var failed error
 	for _, p := range parts() {
-		if !o.only.MatchString(p.name) {
+		if o.only != nil && !slices.Contains(o.only, p.name) {
 			r.note("%s: left out, as -only says.", p.name)
 			continue
 		}
