@@ -86,6 +86,51 @@ func TestRemovedIsTold(t *testing.T) {
 	recoverAll(t, other, 1)
 }
 
+// Who restores a removed volume need not be the node that said in the archive that it was removed: no
+// note of that is here then, or one of an earlier removal.
+func TestRemovedIsTakenBackByAnother(t *testing.T) {
+	m, s := newMachine(), newSite(t)
+	n, _ := archiveNode(t, m, s, t.TempDir())
+	id, d := volumeOn(t, m, n, "db")
+	d.write(0, 'a', second(1))
+	archivedUpTo(t, d, 1)
+	mustDetach(t, n, "db", "a")
+	isRemoved := func() bool {
+		o, err := s.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := o.Archive.History(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !h.Removed.IsZero()
+	}
+	note := n.path(volumeDir(id), "archive.removed")
+	for _, left := range []string{"", "2020-01-02T03:04:05Z"} { // by another node, here: of an earlier removal
+		if _, err := n.Remove(t.Context(), "db"); err != nil {
+			t.Fatal(err)
+		}
+		n.removals.Tell(t.Context())
+		if !isRemoved() {
+			t.Errorf("the archive does not know that the volume was removed, where %q was noted", left)
+		}
+		if err := os.Remove(note); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Restore(t.Context(), "db", ""); err != nil {
+			t.Fatal(err)
+		}
+		n.removals.Tell(t.Context())
+		if isRemoved() {
+			t.Errorf("the archive does not know that the volume came back, where %q was noted", left)
+		}
+		if err := os.WriteFile(note, []byte("2020-01-02T03:04:05Z"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A retention that nobody understands is refused while the user looks, with those that are.
 func TestKeepIsCheckedAtCreation(t *testing.T) {
 	m, s := newMachine(), newSite(t)

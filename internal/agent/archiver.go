@@ -77,7 +77,7 @@ func (n *node) forgetSource(s *slot) {
 
 // archivedVolume is a record as the archiver sees it.
 func archivedVolume(rec cluster.Record) archiver.Volume {
-	v := archiver.Volume{ID: rec.ID, Name: rec.Name, Spec: rec.Spec, Epoch: rec.Epoch, RemovedAt: rec.RemovedAt, Purging: rec.Purging}
+	v := archiver.Volume{ID: rec.ID, Name: rec.Name, Spec: rec.Spec, Epoch: rec.Epoch, RemovedAt: rec.RemovedAt, Purging: rec.Purging, Marked: rec.Marked}
 	if o := rec.Origin; o != nil {
 		v.Origin = &tail.Origin{Volume: o.Volume, Snapshot: o.Snapshot, Point: tail.Point{Time: o.Time, LSN: o.LSN, Epoch: o.Epoch, Size: o.Size}}
 	}
@@ -98,6 +98,11 @@ func (r archivedRecords) ByID(id ballast.VolumeID) (archiver.Volume, error) {
 
 func (r archivedRecords) List() []archiver.Volume  { return r.ofMine(r.all.List()) }
 func (r archivedRecords) Trash() []archiver.Volume { return r.ofMine(r.all.Trash()) }
+
+func (r archivedRecords) SetMarked(ctx context.Context, id ballast.VolumeID, marked bool) error {
+	_, err := r.all.SetMarked(ctx, id, marked)
+	return err
+}
 
 func (r archivedRecords) ofMine(records []cluster.Record) []archiver.Volume {
 	volumes := make([]archiver.Volume, 0, len(records))

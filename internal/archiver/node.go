@@ -41,6 +41,8 @@ type Records interface {
 	ByID(id ballast.VolumeID) (Volume, error)
 	List() []Volume  // those outside of the trash
 	Trash() []Volume // those in it
+	// SetMarked notes, for every node, whether the archive may say that a volume was removed.
+	SetMarked(ctx context.Context, id ballast.VolumeID, marked bool) error
 }
 
 // Volume is what the archiver needs of a volume's record.
@@ -52,6 +54,7 @@ type Volume struct {
 	Origin    *tail.Origin  // what it was restored from; nil: it began empty
 	RemovedAt time.Time     // set in the trash
 	Purging   bool          // its files may be gone
+	Marked    bool          // the archive may say that it was removed
 }
 
 // Health is told which conditions hold.

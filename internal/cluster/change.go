@@ -74,6 +74,12 @@ func (r *Records) Resize(ctx context.Context, id ballast.VolumeID, size int64) (
 	return r.change(ctx, "resize", id, func(old Record) (Record, error) { return decideResize(old, size) })
 }
 
+// SetMarked notes whether the archive may say that a volume was removed: before it is told so, and after
+// that was taken back. Any node may have done the one, and another does the other.
+func (r *Records) SetMarked(ctx context.Context, id ballast.VolumeID, marked bool) (Record, error) {
+	return r.change(ctx, "mark", id, func(old Record) (Record, error) { return decideMarked(old, marked) })
+}
+
 // BeginPurge bars the way back for a volume in the trash, whose files may then
 // be deleted.
 func (r *Records) BeginPurge(ctx context.Context, id ballast.VolumeID) (Record, error) {

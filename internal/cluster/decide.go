@@ -134,6 +134,15 @@ func decidePurge(r Record) (Record, error) {
 	return r, nil
 }
 
+// decideMarked notes whether the archive may say that a volume was removed.
+func decideMarked(r Record, marked bool) (Record, error) {
+	if r.Marked == marked {
+		return r, ErrUnchanged
+	}
+	r.Marked = marked
+	return r, nil
+}
+
 // pickFromTrash finds the volume that nameOrID names: the one with that id, or
 // the only one of that name that can be restored.
 func pickFromTrash(trash []Record, nameOrID string) (Record, error) {

@@ -67,6 +67,8 @@ func TestDecisions(t *testing.T) {
 		{"grow to the same", func(r Record) (Record, error) { return decideResize(r, 10<<30) }, sample(nil), nil, ErrUnchanged},
 		{"grow too far", func(r Record) (Record, error) { return decideResize(r, 1<<50) }, sample(nil), nil, ballast.ErrInvalid},
 		{"purge", decidePurge, trashed, func(r *Record) { r.Purging = true }, nil},
+		{"mark", func(r Record) (Record, error) { return decideMarked(r, true) }, trashed, func(r *Record) { r.Marked = true }, nil},
+		{"take a mark back that is not there", func(r Record) (Record, error) { return decideMarked(r, false) }, sample(nil), nil, ErrUnchanged},
 		{"purge what is not removed", decidePurge, sample(nil), nil, ballast.ErrInUse},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

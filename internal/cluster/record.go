@@ -39,6 +39,7 @@ type Record struct {
 	Formatted bool                     `json:"formatted,omitempty"`
 	RemovedAt time.Time                `json:"removed_at,omitzero"` // set in the trash
 	Purging   bool                     `json:"purging,omitempty"`   // its files may be gone: no way back
+	Marked    bool                     `json:"marked,omitempty"`    // the archive may say that it was removed: whoever looks after it takes that back when it is no more
 	Origin    *Origin                  `json:"origin,omitempty"`    // what it was restored from; nil: it began empty
 
 	// Revision is the one of etcd that the record is as of: a later one is higher.
