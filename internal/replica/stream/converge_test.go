@@ -270,7 +270,9 @@ func TestCatchingUpEnds(t *testing.T) {
 		breaks time.Duration // after which each stream breaks; 0: never
 		least  float64       // of its rate that is left to the writer
 		limit  time.Duration
+		lacks  int64 // bytes of the log; 0: it begins with nothing
 	}{
+		{name: "a copy that was away for long", writer: 20 << 20, copy: 100 << 20, sync: time.Millisecond, least: 0.7, limit: time.Minute, lacks: raceSize + raceUsed - 8<<20},
 		{name: "a copy that is faster", writer: 20 << 20, copy: 100 << 20, sync: time.Millisecond, least: 0.7, limit: time.Minute},
 		{name: "a copy that is as fast", writer: 50 << 20, copy: 50 << 20, sync: 5 * time.Millisecond, limit: 5 * time.Minute},
 		{name: "a slow copy", writer: 200 << 20, copy: 8 << 20, sync: 20 * time.Millisecond, limit: 5 * time.Minute},
@@ -281,7 +283,7 @@ func TestCatchingUpEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &slowCopy{rate: tt.copy, sync: tt.sync, state: volume.FollowerState{ID: testID, Size: raceSize}}
-				took, rate := catchUp(t, c, tt.writer, tt.breaks, tt.limit)
+				took, rate := catchUp(t, c, tt.writer, tt.breaks, tt.limit, tt.lacks)
 				t.Logf("in sync after %v and %d fillings; the writer had %.2f of its rate", took, c.fills, rate)
 				if rate < tt.least {
 					t.Errorf("the writer had %.2f of its rate; want %.2f", rate, tt.least)
@@ -293,11 +295,15 @@ func TestCatchingUpEnds(t *testing.T) {
 
 // catchUp returns how long a copy took to be in sync, and how much of its rate the writer
 // had meanwhile.
-func catchUp(t *testing.T, c *slowCopy, rate int64, breaks, limit time.Duration) (took time.Duration, left float64) {
+func catchUp(t *testing.T, c *slowCopy, rate int64, breaks, limit time.Duration, lacks int64) (took time.Duration, left float64) {
 	record := newRecord("n1", "n2")
-	l := &fastLog{epoch: 1, first: 1}
+	l := &fastLog{epoch: 1, first: 1, spared: lacks > 0}
 	for l.last < 8*raceChunks*ballast.ChunkSize/raceRecord {
 		l.append() // what the copy missed
+	}
+	if lacks > 0 {
+		at := l.last - ballast.LSN(lacks/raceRecord)
+		c.state.Last, c.state.Durable, c.state.Applied, c.state.Complete, c.state.Lineage = at, at, at, true, l.Lineage()
 	}
 	hub, end := race(t, c, l, record, breaks)
 	defer end()

@@ -20,8 +20,9 @@ import (
 //     that takes less than K seconds: of a copy that takes 2 MiB in a second, once to
 //     receive and once to merge. It gets what changed since S alone, and goes on with what a broken
 //     attempt left: neither a lost connection nor a new session begins with less drag, or less log.
-//   - Behind S the copy reads the log. As long as it does not gain, the drag doubles every second
-//     ([drag.look]), and the rule of K goes on.
+//   - Behind S the copy reads the log, under the drag that was needed in the end. As long as it does
+//     not gain that doubles every second ([drag.look]), up to the same where more than half of K
+//     is taken. One that gains holds nobody up, however much it lacks.
 //   - It syncs for half of the time at most ([session.mayFlush]), so it takes at least half of
 //     what its disk can write; and it is required, and waited for, from when it has what was committed a
 //     quarter of the patience ago, which is more than a sync takes that it could count with.
@@ -47,15 +48,15 @@ type drag struct {
 	per time.Duration // for each MiB
 }
 
-// look adapts it to a copy that is behind.
-func (d *drag) look(now time.Duration, lag int64) {
+// look adapts it to a copy that is behind, up to a bound.
+func (d *drag) look(now time.Duration, lag int64, most time.Duration) {
 	if d.at > 0 && now-d.at < gainEvery {
 		return
 	}
 	switch {
 	case d.at == 0:
 	case lag > RingSize && lag >= d.lag-d.lag/16:
-		d.more(mostDrag)
+		d.more(most)
 	case lag <= d.lag-d.lag/4:
 		d.less(d.per / 4)
 	}
@@ -80,16 +81,16 @@ func dragUnder(pressure float64) time.Duration {
 	return min(leastDrag<<min(int((pressure-atStake)*steps), steps), hardDrag)
 }
 
-// drag is how long writers rest for each MiB, for the sake of peers that are there or catch up, and up to where those
-// have the log that are not live. The caller holds mu.
+// drag is how long writers rest for each MiB, for the sake of peers that are there or catch up, and
+// from where on those will need the log that get chunks. The caller holds mu.
 func (h *Hub) drag() (per time.Duration, behind []ballast.LSN) {
 	for _, p := range h.peers {
 		if p.conn == nil && h.now()-p.there > dragFor {
 			continue
 		}
 		per = max(per, p.drag.per)
-		if has := p.has(); has > 0 && !p.live {
-			behind = append(behind, has)
+		if p.keeps > 0 && !p.streaming {
+			behind = append(behind, p.keeps)
 		}
 	}
 	return per, behind

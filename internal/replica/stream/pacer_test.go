@@ -36,7 +36,7 @@ func TestDrag(t *testing.T) {
 	now, lag := time.Second, int64(1)<<40
 	look := func(by int64) time.Duration {
 		now, lag = now+gainEvery, lag+by
-		d.look(now, lag)
+		d.look(now, lag, mostDrag)
 		return d.per
 	}
 	if got := look(0); got != 0 {

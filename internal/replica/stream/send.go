@@ -167,10 +167,15 @@ func some(frames []slot) []slot {
 func (s *session) sendLog(ctx context.Context) (bool, error) {
 	p, h := s.p, s.h
 	h.mu.Lock()
-	after := p.sent
+	after, most := p.sent, mostDrag
+	h.mu.Unlock()
+	if h.log.Pressure(after) >= atStake {
+		most = hardDrag
+	}
+	h.mu.Lock()
 	p.setState(CatchingUp, nil)
 	before := p.drag.per
-	p.drag.look(h.now(), h.lag(after))
+	p.drag.look(h.now(), h.lag(after), most)
 	slowed := before == 0 && p.drag.per > 0
 	h.mu.Unlock()
 	if slowed {

@@ -213,7 +213,11 @@ func (s *session) follow(ctx context.Context, cut, last ballast.LSN) error {
 	if ack.Received != cut || ack.Durable != cut {
 		return fmt.Errorf("%s was to be cut to record %d, and says that it has %d, %d of them durable", p.node, cut, ack.Received, ack.Durable)
 	}
+	pressure := h.log.Pressure(cut)
 	h.mu.Lock()
+	if p.keeps > 0 {
+		p.drag.per = max(p.drag.per, dragUnder(pressure))
+	}
 	p.sent, p.received, p.durable = cut, cut, cut
 	p.streaming = true
 	p.drag.at = 0 // how far it was behind before says nothing about now
