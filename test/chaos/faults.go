@@ -200,7 +200,7 @@ func (r *round) oversleep(ctx context.Context) error {
 
 // linger lets a fault do its work for a while.
 func (r *round) linger(ctx context.Context) error {
-	return r.wait(ctx, time.Duration(300+r.rng.IntN(700))*time.Millisecond)
+	return r.wait(ctx, time.Duration(200+r.rng.IntN(500))*time.Millisecond)
 }
 
 func (r *round) wait(ctx context.Context, d time.Duration) error {

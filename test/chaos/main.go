@@ -25,7 +25,7 @@ func main() {
 	flag.IntVar(&opts.nodes, "nodes", 3, "on so many nodes")
 	flag.IntVar(&opts.replicas, "replicas", 2, "with so many copies")
 	flag.DurationVar(&opts.lease, "lease", 3*time.Second, "let a node live so long without being heard of")
-	flag.IntVar(&opts.compare, "compare", 1, "compare the copies every so many rounds; 0: never")
+	flag.IntVar(&opts.compare, "compare", 2, "compare the copies every so many failovers, and after each rebuild; 0: never")
 	flag.StringVar(&opts.ballast, "ballast", "", "attack the binary `FILE` (default bin/ballast)")
 	flag.StringVar(&opts.only, "only", "", "lose it in this `way` only, such as \"primary stopped\"")
 	flag.StringVar(&opts.disturb, "disturb", "", "disturb it in this `way` only, such as \"link cut\", or \"link cut still\": not mended before it is lost")

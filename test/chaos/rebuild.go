@@ -22,7 +22,7 @@ import (
 // rebuildArgs are those of every node of a campaign that only rebuilds: logs so short that a
 // copy which was away for long needs chunks, and one that was not does not.
 func rebuildArgs(lease time.Duration) []string {
-	return []string{"--lease", lease.String(), "--log-capacity", "128M", "--archive", "none"}
+	return []string{"--lease", lease.String(), "--log-capacity", "256M", "--archive", "none"}
 }
 
 // rebuildLimit bounds a failure: users of a machine that does much else may take the time that
@@ -53,7 +53,7 @@ type way struct {
 
 // ways are all that a copy is rebuilt by.
 func (r *round) ways() []way {
-	const long = 70 << 20 // more than the log keeps
+	const long = 130 << 20 // more than the log keeps
 	first, more := []string{byFirst, resumed}, []string{byChange}
 	return []way{
 		{name: "a copy's agent is restarted", away: r.blink, until: -1, shows: []string{byLog}},

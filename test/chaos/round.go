@@ -147,7 +147,7 @@ func (r *round) prepare(ctx context.Context) error {
 		return err
 	}
 	r.cast(v)
-	return r.user.awaitAcks(ctx, 30+r.rng.IntN(150))
+	return r.user.awaitAcks(ctx, 30+r.rng.IntN(70))
 }
 
 // cast says who is who.
