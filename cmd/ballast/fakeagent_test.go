@@ -162,6 +162,9 @@ func (f *fakeAgent) Attach(_ context.Context, r *connect.Request[ballastv1.Attac
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, v, err := find(f.live, r.Msg.GetName())
+	if err == nil {
+		err = f.refusal("Attach")
+	}
 	if err != nil {
 		return nil, err
 	}

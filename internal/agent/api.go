@@ -85,11 +85,12 @@ func apiError(err error) error {
 		is   error
 		code connect.Code
 	}{
+		// Before what each copy's node says, which may be that it knows of none.
+		{ballast.ErrNoCopy, connect.CodeFailedPrecondition},
+		{ballast.ErrTooFewCopies, connect.CodeFailedPrecondition},
 		{ballast.ErrNotFound, connect.CodeNotFound},
 		{ballast.ErrExists, connect.CodeAlreadyExists},
 		{ballast.ErrInUse, connect.CodeFailedPrecondition},
-		{ballast.ErrNoCopy, connect.CodeFailedPrecondition},
-		{ballast.ErrTooFewCopies, connect.CodeFailedPrecondition},
 		{ballast.ErrInvalid, connect.CodeInvalidArgument},
 		{ballast.ErrNotReady, connect.CodeUnavailable},
 		{context.DeadlineExceeded, connect.CodeDeadlineExceeded},

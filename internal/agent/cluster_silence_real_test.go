@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ballast-io/ballast"
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
 )
 
@@ -33,7 +34,7 @@ func twoNodes(t *testing.T) (n1, n2 *clusterAgent) {
 
 // refusesSoon asks for every kind of change of a detached volume, all at once, and wants each
 // refused, in the time that somebody at a terminal has, because the records do not answer.
-func (a *clusterAgent) refusesSoon(volume, elsewhere string) {
+func (a *clusterAgent) refusesSoon(volume, elsewhere string) (errs map[string]error) {
 	a.t.Helper()
 	asked := map[string]func(context.Context) error{
 		"attach": func(ctx context.Context) error {
@@ -77,13 +78,16 @@ func (a *clusterAgent) refusesSoon(volume, elsewhere string) {
 			answers <- answer{call, time.Since(began), err}
 		}()
 	}
+	errs = map[string]error{}
 	for range asked {
 		got := <-answers
+		errs[got.call] = got.err
 		a.t.Logf("%s: after %v: %v", got.call, got.took.Round(time.Millisecond), got.err)
 		if connect.CodeOf(got.err) != connect.CodeUnavailable || !strings.Contains(got.err.Error(), "nothing was changed") && got.call != "move" {
 			a.t.Errorf("%s on %s = %v; want it unavailable, and to hear that nothing was changed", got.call, a.name, got.err)
 		}
 	}
+	return errs
 }
 
 // awaitSilence waits until status says that the records cannot be changed, and returns what it says.
@@ -127,11 +131,14 @@ func TestClientWithoutQuorum(t *testing.T) {
 			t.Errorf("status says %q; want %q in it", said.GetTitle(), want)
 		}
 	}
+	shownInScript(t, said.GetTitle(), said.GetHint())
 	if since := said.GetSince().AsTime(); since.After(lost.Add(2 * time.Second)) {
 		t.Errorf("it says since %v; they were lost at %v", since, lost)
 	}
 	writeSynced(t, filepath.Join(single, "meanwhile"), "works on")
-	n2.refusesSoon("idle", "n1")
+	if refused := n2.refusesSoon("idle", "n1")["attach"]; refused != nil { // as it must be
+		shownInScript(t, strings.TrimSuffix(strings.TrimPrefix(refused.Error(), "unavailable: "), ": "+ballast.ErrNotReady.Error()))
+	}
 	container := make(chan error, 1)
 	go func() { // ends with the agent at the latest
 		_, err := n2.volumes.Attach(context.Background(), connect.NewRequest(&v1.AttachRequest{Name: "idle", Holder: dockerHolder + "c1"}))

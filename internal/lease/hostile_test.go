@@ -74,7 +74,9 @@ func lookAt(t *testing.T, name string, page []byte, boot uint64) (session uint64
 	if short := len(page) < pageSize; short != (err != nil) {
 		t.Fatalf("Open of %d bytes = %v", len(page), err)
 	}
-	word := func(at int) uint64 { return binary.NativeEndian.Uint64(append(bytes.Clone(page), make([]byte, pageSize)...)[at:]) }
+	word := func(at int) uint64 {
+		return binary.NativeEndian.Uint64(append(bytes.Clone(page), make([]byte, pageSize)...)[at:])
+	}
 	ours := word(atMagic) == magic && word(atBoot) == boot
 	if ours {
 		session, until = word(atSession), time.Duration(word(atUntil))

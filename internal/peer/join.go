@@ -32,6 +32,9 @@ type Application struct {
 // once `ballast node rm` has taken that out again.
 func Join(ctx context.Context, a Application) (identity.Folder, error) {
 	folder, err := join(ctx, a)
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		return identity.Folder{}, fmt.Errorf("join the cluster at %s: refused, and nothing was changed: %w", a.Ask, err)
+	}
 	if err != nil {
 		return identity.Folder{}, fmt.Errorf("join the cluster at %s: %w", a.Ask, err)
 	}
