@@ -51,7 +51,7 @@ func clustersAtOnce() error {
 	if said {
 		return nil
 	}
-	return flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	return flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 }
 
 func runAs(what string, args []string) error {

@@ -156,15 +156,15 @@ func sweepAll(t *testing.T, dir string) {
 
 // killEngines kills every engine below dir, also one that was started a moment ago and cannot be
 // reached yet, and reports whether there were any.
-func killEngines(dir string) (any bool) {
+func killEngines(dir string) (found bool) {
 	for _, pid := range processes() {
 		said, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err == nil && strings.Contains(string(said), "\x00--dir\x00"+dir+"/") {
-			any = true
+			found = true
 			_ = syscall.Kill(pid, syscall.SIGKILL) // or it has ended
 		}
 	}
-	return any
+	return found
 }
 
 // leftOnMachine returns what the kernel has mounted below dir.
