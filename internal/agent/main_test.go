@@ -18,6 +18,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/engine"
+	"github.com/ballast-io/ballast/test/inmemory"
 )
 
 // TestMain is also the agent and the engine that tests start as processes of
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if err := errors.Join(beSpared(), clustersAtOnce()); err != nil {
+	if err := errors.Join(beSpared(), clustersAtOnce(), inmemory.Use()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
