@@ -1,11 +1,12 @@
 // Command run is "go test" that tells people what they need to know: a line per
 // package, the output of every test that failed, and at the end every test that
-// was left out, with its reason. It takes the arguments of "go test", and fails
+// was left out, with its reason, and the slowest packages. It takes the arguments of "go test", and fails
 // when a test failed.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,12 +67,13 @@ type run struct {
 	w       io.Writer
 	output  map[string][]string // what each test printed, until it ends
 	reasons map[string][]string // why tests were left out: the tests by reason
+	took    map[string]float64  // seconds, by package
 	passed  int
 	failed  int
 }
 
 func newRun(w io.Writer) *run {
-	return &run{w: w, output: map[string][]string{}, reasons: map[string][]string{}}
+	return &run{w: w, output: map[string][]string{}, reasons: map[string][]string{}, took: map[string]float64{}}
 }
 
 func (r *run) read(in io.Reader) error {
@@ -124,6 +126,7 @@ const module = "github.com/ballast-io/ballast/"
 
 func (r *run) endPackage(e event, output []string) {
 	name := strings.TrimPrefix(e.Package, module)
+	r.took[name] = e.Elapsed
 	switch e.Action {
 	case "pass":
 		fmt.Fprintf(r.w, "ok    %-34s %6.1fs\n", name, e.Elapsed)
@@ -167,7 +170,23 @@ func (r *run) summarize() {
 			fmt.Fprintf(r.w, "    %s\n", test)
 		}
 	}
+	if slowest := r.slowest(); slowest != "" {
+		fmt.Fprintln(r.w, "\nSlowest:", slowest)
+	}
 	fmt.Fprintf(r.w, "\n%d tests passed, %d failed, %d left out.\n", r.passed, r.failed, r.leftOut())
+}
+
+// slowest names the packages that the run waits for, when it had several.
+func (r *run) slowest() string {
+	if len(r.took) < 2 {
+		return ""
+	}
+	names := slices.SortedFunc(maps.Keys(r.took), func(a, b string) int { return cmp.Compare(r.took[b], r.took[a]) })
+	var words []string
+	for _, name := range names[:min(len(names), 5)] {
+		words = append(words, fmt.Sprintf("%s %.0f s", name, r.took[name]))
+	}
+	return strings.Join(words, ", ")
 }
 
 func (r *run) leftOut() int {
