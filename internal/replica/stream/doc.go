@@ -24,6 +24,7 @@
 //	    nothing comes for the patience, or as long as the other side announced, is given up.
 //	S4  Whoever calls [Hub.Committed] gets an answer: that it is committed, or that it
 //	    never will be.
+//	S5  Catching up ends, however fast and long somebody writes: see drag.go.
 //
 // # Concurrency
 //

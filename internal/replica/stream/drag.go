@@ -28,7 +28,7 @@ import (
 //     quarter of the patience ago, which is more than a sync takes that it could count with.
 //
 // A disk that is full is another matter: there the log gives way before writers do, and the
-// copy begins again when there is room. TestCatchingUpEnds attacks this.
+// copy begins again when there is room. TestCatchingUpEnds attacks this (S5).
 const (
 	leastDrag = 5 * time.Millisecond   // of writers, for each MiB
 	mostDrag  = 200 * time.Millisecond // a copy that does not gain on 5 MB/s does not hold them up more,
