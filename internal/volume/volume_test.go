@@ -227,6 +227,7 @@ func hammerFrom(t *testing.T, v *Volume, i, steps int, tags [32]uint64) {
 			tags[n] = uint64(i+1)<<32 | uint64(step)
 			paint(got, tags[n], block)
 			_, err = v.WriteAt(got, int64(block)*blockSize)
+			v.Written()
 		case 3:
 			tags[n] = 0
 			err = v.Discard(int64(block)*blockSize, blockSize)
