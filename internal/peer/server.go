@@ -138,6 +138,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	err := s.accept(serving, l, &running, nodes, strangers)
 	cancel()
 	s.joins.end(joinGrace)
+	s.letAnswersOut(context.WithoutCancel(ctx))
 	s.closeAll()
 	if !s.underway.end(endGrace) || !s.joins.end(endGrace) {
 		s.cfg.Log.Error("a request of another node does not end although its connection is closed; it is left to the end of the process")
@@ -147,6 +148,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("serve other nodes: %w", errors.Join(err, l.Close()))
+}
+
+// answerGrace is how long an answer to who joined may take to be written.
+const answerGrace = 250 * time.Millisecond
+
+// letAnswersOut waits for what is written after a join has been decided: who does not hear
+// that they were taken in cannot join again under their name.
+func (s *Server) letAnswersOut(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, answerGrace)
+	defer cancel()
+	_ = s.strangers.Shutdown(ctx) // strangers who say nothing are not waited for
 }
 
 // acceptPause keeps a process without descriptors from accepting in a frenzy.
