@@ -57,7 +57,7 @@ func (r *round) ways() []way {
 	first, more := []string{byFirst, resumed}, []string{byChange}
 	return []way{
 		{name: "a copy's agent is restarted", away: r.blink, until: -1, shows: []string{byLog}},
-		{name: "a copy was away", away: r.leave, shows: []string{byLog}},
+		{name: "a copy was away", away: r.leave, until: -1, shows: []string{byLog}}, // mostly: the log may be folded just then
 		{name: "a copy was away for long", away: r.leave, until: long, shows: more},
 		{name: "a copy was away for long, then its power is cut", away: r.leave, until: long, midst: r.stumble, shows: more},
 		{name: "a copy was away for long, then it is cut off", away: r.leave, until: long, midst: r.fadeAway, shows: more},
