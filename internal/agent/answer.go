@@ -40,6 +40,33 @@ func (n *node) handleNodes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /volumes/{volume}/copy", n.answerCopy)
 	mux.HandleFunc("GET /volumes/{volume}/owner", n.answerOwner)
 	mux.HandleFunc("POST /volumes/{volume}/purge", n.answerPurge)
+	mux.HandleFunc("GET /certificate", n.answerCertificate)
+}
+
+// certificateReply says until when this node's certificate is good.
+type certificateReply struct {
+	Until time.Time `json:"until,omitzero"`
+}
+
+func (n *node) answerCertificate(w http.ResponseWriter, _ *http.Request) {
+	var reply certificateReply
+	if net := n.network(); net != nil {
+		_, reply.Until = net.own.Validity()
+	}
+	answerJSON(w, reply, nil)
+}
+
+// learnCertificate asks another node that is up until when its certificate is good: for how long the
+// others believe it. One that does not say leaves it unknown.
+func (n *node) learnCertificate(ctx context.Context, v *nodeView) {
+	if v.Name == n.cfg.Node || v.state == nodeAway {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askBudget)
+	defer cancel()
+	if until, err := n.peers.Certificate(ctx, v.Name); err == nil {
+		v.certificateUntil = until
+	}
 }
 
 // answerPrepare lets the primary go on from the copy here.

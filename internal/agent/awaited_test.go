@@ -15,6 +15,7 @@ import (
 
 	"github.com/ballast-io/ballast"
 	v1 "github.com/ballast-io/ballast/internal/api/ballastv1"
+	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/replica/receiver"
 	"github.com/ballast-io/ballast/internal/volume"
 )
@@ -63,6 +64,47 @@ func TestKilledIsStarted(t *testing.T) {
 	})
 	n.evict(t.Context(), s, s.current(), "two leases were over")
 	eventually(t, "starting what was killed", func() bool { return m.count("start users of db web of db") == 1 })
+}
+
+// That a volume was fenced is said until its copy has everything again, or is none.
+func TestFencedEnds(t *testing.T) {
+	n, _, _ := among(t, newMachine())
+	for _, tt := range []struct {
+		name           string
+		inSync, copies []ballast.NodeID
+		ends           bool
+	}{
+		{"the copy follows", []ballast.NodeID{"n2"}, []ballast.NodeID{"n1", "n2"}, false},
+		{"in sync again", []ballast.NodeID{"n1", "n2"}, []ballast.NodeID{"n1", "n2"}, true},
+		{"there is no copy here any more", []ballast.NodeID{"n2"}, []ballast.NodeID{"n2"}, true},
+	} {
+		rec, err := n.records.Adopt(t.Context(), cluster.Record{ID: cluster.NewVolumeID(), Name: strings.ReplaceAll(tt.name, " ", "-"), Spec: ballast.DefaultVolumeSpec(), Epoch: 4, InSync: tt.inSync, Copies: tt.copies, Formatted: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.health.raise(rec.ID, condFenced, "it was taken away", "nothing")
+		eventually(t, "a session", n.mayClaim)
+		n.endFenced(n.slot(rec.ID))
+		if got := !n.health.holds(rec.ID, condFenced); got != tt.ends {
+			t.Errorf("%s: ended %t; want %t", tt.name, got, tt.ends)
+		}
+	}
+}
+
+// Of another node that is up it is known until when its certificate is good: that one says so.
+func TestCertificateOfAnother(t *testing.T) {
+	n, peers, _ := among(t, newMachine())
+	v := nodeView{Node: cluster.Node{Name: "n2"}, state: nodeUp}
+	n.learnCertificate(t.Context(), &v)
+	if v.certificateUntil.IsZero() {
+		t.Error("it is not known")
+	}
+	peers.set(func() { peers.err["n2"] = errors.New("cut off") })
+	v = nodeView{Node: cluster.Node{Name: "n2"}, state: nodeUp}
+	n.learnCertificate(t.Context(), &v)
+	if !v.certificateUntil.IsZero() {
+		t.Error("it is known of a node that does not answer")
+	}
 }
 
 func TestPassesByItself(t *testing.T) {

@@ -9,8 +9,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/ballast-io/ballast"
+	"github.com/ballast-io/ballast/internal/cluster"
 	"github.com/ballast-io/ballast/internal/identity"
 	"github.com/ballast-io/ballast/internal/peer"
 	"github.com/ballast-io/ballast/internal/vfs"
@@ -97,7 +100,9 @@ func (n *node) refuseVolumes() error {
 		return fmt.Errorf("this node has volumes (%d), such as %q; %s: %w", len(live), live[0].Name, hint, ballast.ErrInUse)
 	}
 	if trash := n.records.Trash(); len(trash) > 0 {
-		return fmt.Errorf("this node has volumes in the trash (%d), such as %q; %s: %w", len(trash), trash[0].Name, hint, ballast.ErrInUse)
+		last := slices.MaxFunc(trash, func(a, b cluster.Record) int { return a.RemovedAt.Compare(b.RemovedAt) }).RemovedAt.Add(n.cfg.TrashKeep)
+		return fmt.Errorf("this node has volumes in the trash (%d), such as %q; %s; to keep one: ballast volume restore %s; to give them up: wait until %s, when the trash is empty, or start the agent with --trash-keep 1s until `ballast volume ls --trash` shows none: %w",
+			len(trash), trash[0].Name, hint, trash[0].Name, last.Format(time.RFC3339), ballast.ErrInUse)
 	}
 	return n.refuseFiles(hint)
 }

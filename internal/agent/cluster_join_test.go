@@ -138,6 +138,7 @@ func TestWhoMayNotJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(`volumes in the trash (1), such as "db"`)
+	refused("to keep one: ballast volume restore db; to give them up: wait until ")
 }
 
 func tokenOf(t *testing.T, f identity.Folder) identity.Token {

@@ -30,7 +30,7 @@ type nodeView struct {
 	free, size       uint64 // bytes of disk; 0: not known
 	primaries        int
 	copies           int
-	certificateUntil time.Time // of this node's own; zero: not known
+	certificateUntil time.Time // of this node's own, or where another one was asked; zero: not known
 }
 
 // sightings remembers since when each node is in its state.

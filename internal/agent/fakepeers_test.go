@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -78,6 +79,10 @@ func (p *fakePeers) Copy(_ context.Context, node ballast.NodeID, _ ballast.Volum
 
 func (p *fakePeers) Owner(_ context.Context, node ballast.NodeID, _ ballast.VolumeID) (string, error) {
 	return "0123456789abcdef", p.call(node, "owner")
+}
+
+func (p *fakePeers) Certificate(_ context.Context, node ballast.NodeID) (time.Time, error) {
+	return time.Date(2027, 2, 20, 1, 43, 54, 0, time.UTC), p.call(node, "certificate")
 }
 
 func (p *fakePeers) Purge(_ context.Context, node ballast.NodeID, _ ballast.VolumeID) error {

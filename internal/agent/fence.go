@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/engine"
 )
 
@@ -70,10 +72,26 @@ func (n *node) takeAway(ctx context.Context, s *slot, a *attachment, why string)
 	}
 	n.giveUp(ctx, s, a)
 	n.health.raise(s.id, condFenced, fmt.Sprintf("Volume %q was taken from this node: %s. What used it here was ended; everything that was acknowledged is on the other copies.", a.record.Name, why),
-		"nothing: the copy here follows by itself; start what used the volume where the volume is now")
+		"nothing: the copy here follows by itself, and containers with a restart policy are started when the volume can be had here again; where another node has it, start what used it there")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = true
+}
+
+// endFenced ends the condition of a volume that was fenced here when nothing is left to be said: its mount is
+// gone, and a quorum says that the copy here has every acknowledged write again, or that there is none.
+func (n *node) endFenced(s *slot) {
+	if !n.health.holds(s.id, condFenced) || !n.mayClaim() {
+		return
+	}
+	rec, err := n.records.ByID(s.id)
+	follows := slices.Contains(rec.Copies, n.cfg.Node) && !slices.Contains(rec.InSync, n.cfg.Node)
+	if err != nil || follows {
+		return
+	}
+	if _, err := n.devices.Find(n.path(s.dir, deviceName)); errors.Is(err, ballast.ErrNotFound) {
+		n.health.clear(s.id, condFenced)
+	}
 }
 
 // endUsers kills the containers that use a volume, whose names it returns, and then every process

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
@@ -69,6 +70,13 @@ func (p httpPeers) Owner(ctx context.Context, node ballast.NodeID, id ballast.Vo
 	var reply ownerReply
 	err := p.call(ctx, node, http.MethodGet, fmt.Sprintf("/volumes/%s/owner", id), nil, &reply)
 	return reply.Owner, err
+}
+
+// Certificate implements peers.
+func (p httpPeers) Certificate(ctx context.Context, node ballast.NodeID) (time.Time, error) {
+	var reply certificateReply
+	err := p.call(ctx, node, http.MethodGet, "/certificate", nil, &reply)
+	return reply.Until, err
 }
 
 // Chunk implements peers.

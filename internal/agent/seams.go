@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/api/ballastv1/ballastv1connect"
@@ -83,6 +84,8 @@ type peers interface {
 	Copy(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (copyState, error)
 	// Owner says who owns the volume's history in the archive.
 	Owner(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) (string, error)
+	// Certificate says until when the node's certificate is good.
+	Certificate(ctx context.Context, node ballast.NodeID) (until time.Time, err error)
 	// Purge has the node delete what it has of a volume whose time in the trash is over.
 	Purge(ctx context.Context, node ballast.NodeID, id ballast.VolumeID) error
 }

@@ -78,12 +78,13 @@ func (s nodeService) ListNodes(context.Context, *connect.Request[v1.ListNodesReq
 	return connect.NewResponse(resp), nil
 }
 
-func (s nodeService) InspectNode(_ context.Context, r *connect.Request[v1.InspectNodeRequest]) (*connect.Response[v1.InspectNodeResponse], error) {
+func (s nodeService) InspectNode(ctx context.Context, r *connect.Request[v1.InspectNodeRequest]) (*connect.Response[v1.InspectNodeResponse], error) {
 	name := ballast.NodeID(r.Msg.GetName())
 	v, err := s.node.findNode(name)
 	if err != nil {
 		return nil, apiError(err)
 	}
+	s.node.learnCertificate(ctx, &v)
 	resp := &v1.InspectNodeResponse{Node: nodeMessage(v)}
 	for _, volume := range s.node.volumesOn(name) {
 		resp.Volumes = append(resp.Volumes, volumeMessage(volume))

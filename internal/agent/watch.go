@@ -172,6 +172,7 @@ func (n *node) tidyVolume(ctx context.Context, s *slot) {
 		if err := n.releaseForgotten(ctx, s.id); err != nil && !errors.Is(err, ballast.ErrNotFound) {
 			n.quiet.Warn("release "+string(s.id), "the record of a detached volume still names this node", "volume_id", s.id, "error", err)
 		}
+		n.endFenced(s)
 		n.dropUnwanted(ctx, s)
 		if n.hasFiles(s) {
 			n.learnOwner(ctx, s)
