@@ -308,7 +308,7 @@ func TestMutations(t *testing.T) {
 	}
 	counts := map[string]int{}
 	for seed := range uint64(clean) {
-		w := newWorld(uint64(seed), testVolume, sealer)
+		w := newWorld(seed, testVolume, sealer)
 		for range 8 + w.rng.IntN(12) {
 			w.turn(t)
 		}
