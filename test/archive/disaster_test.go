@@ -22,6 +22,7 @@ const interval = 5 * time.Second
 // the last moments, and without a hole (B5, G5). Who commits stands outside, and
 // keeps the time.
 func TestSiteLost(t *testing.T) {
+	t.Parallel()
 	requirePostgres(t)
 	site := newSite(t)
 	first, _ := site.machine(t)

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 // TestAlone kills and cuts a cluster of one, and judges its users: what is wrong here is
 // wrong with a node or with the judge, and not with a cluster.
 func TestAlone(t *testing.T) {
+	t.Parallel()
 	a := newAlone(t, lab.Options{})
 	for _, name := range []string{engineKilled, "primary killed", "primary's power cut", "everything stopped"} {
 		if err := a.lose(t, name); err != nil {
@@ -36,6 +37,7 @@ func TestAlone(t *testing.T) {
 
 // TestAloneFindsLoss proves the harness on an engine that does not sync its log.
 func TestAloneFindsLoss(t *testing.T) {
+	t.Parallel()
 	labtest.Require(t)
 	a := newAlone(t, lab.Options{Ballast: seededBinary(t), AgentEnv: []string{"BALLAST_SEEDED_BUG=skip-log-sync"}})
 	for range 5 {

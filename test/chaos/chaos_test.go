@@ -24,11 +24,13 @@ const lease = 3 * time.Second
 // TestFailovers attacks G1 to G4 and G6, as "make chaos" does for longer: here a few losses, and others each
 // time.
 func TestFailovers(t *testing.T) {
+	t.Parallel()
 	campaignIn(t, options{rounds: *failovers})
 }
 
 // TestRebuilds attacks G4, as "make chaos REBUILD=200" does for longer.
 func TestRebuilds(t *testing.T) {
+	t.Parallel()
 	campaignIn(t, options{rebuilds: *rebuilds})
 }
 

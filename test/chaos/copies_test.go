@@ -15,6 +15,7 @@ import (
 // TestCompareCopies takes copies of a volume with ext4 on it, one of them a few records
 // behind, and then one with a byte that is another.
 func TestCompareCopies(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
 		t.Skip("left out: there is no mkfs.ext4")
 	}

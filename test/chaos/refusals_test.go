@@ -28,6 +28,7 @@ import (
 // sentence says what is wrong, and nobody's nodes, volumes and files have changed. (That tokens
 // expire is asked in internal/cluster: one lives for a minute at least.)
 func TestJoinRefused(t *testing.T) {
+	t.Parallel()
 	c := newCampaign(t, 2) // n1 and n2 are a cluster
 	n1 := c.c.Nodes[0]
 	joins, other, namesake := add(t, c, "n3"), add(t, c, "n4"), add(t, c, "n2") // a cluster of one each
@@ -266,6 +267,7 @@ func withVolume(t *testing.T, c *campaign, n *lab.Node) *lab.Node {
 // back, nothing is lost. The next time the operator forces it: the record says so, and what is
 // lost is what was said.
 func TestAttachRefused(t *testing.T) {
+	t.Parallel()
 	c := newCampaign(t, 3)
 	if err := c.begin(t.Context()); err != nil {
 		t.Fatal(err)
@@ -393,6 +395,7 @@ func recordOf(t *testing.T, r *round) (text string) {
 
 // TestDiskFull asks a node without room for a copy of its own.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	c := newCampaign(t, 1)
 	n := c.c.Nodes[0]
 	if err := n.FillDisk(64 << 10); err != nil {
