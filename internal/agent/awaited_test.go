@@ -107,6 +107,22 @@ func TestCertificateOfAnother(t *testing.T) {
 	}
 }
 
+func TestSayAttached(t *testing.T) {
+	for _, tt := range []struct {
+		holders []string
+		want    string
+	}{
+		{nil, "ballast volume move db n2"},
+		{[]string{}, "being detached"},
+		{[]string{"cli"}, "held by cli; node n2 has all of it, and takes it over when you type: ballast volume move db n2"},
+		{[]string{"cli", "docker:8f1d"}, "used by containers of Docker's there; node n2 has all of it: stop them, and start them on n2; `docker ps --filter volume=db`"},
+	} {
+		if got := sayAttached("db", "n2", tt.holders); !strings.Contains(got, tt.want) {
+			t.Errorf("held by %q: %q; want %q in it", tt.holders, got, tt.want)
+		}
+	}
+}
+
 func TestPassesByItself(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

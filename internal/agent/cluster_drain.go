@@ -151,17 +151,32 @@ func furthest(copies []*v1.Copy, nodes []string) (done, size uint64) {
 	return done, size
 }
 
-// attachedStep says who has to let go of a volume.
+// attachedStep says who has to let go of a volume that has enough in-sync copies elsewhere, and what to
+// type for that.
 func (n *node) attachedStep(ctx context.Context, rec cluster.Record) string {
-	move := fmt.Sprintf("or type: ballast volume move %s NODE", rec.Name)
-	holders := n.holdersAt(ctx, rec)
+	to := "NODE"
+	for _, taker := range n.takers(rec.Primary) {
+		if slices.Contains(rec.InSync, taker) {
+			to = string(taker)
+			break
+		}
+	}
+	return sayAttached(rec.Name, to, n.holdersAt(ctx, rec))
+}
+
+// sayAttached is what is left to do for a volume whose holders are known, or nil; to has all of it.
+func sayAttached(name, to string, holders []string) string {
+	move := fmt.Sprintf("ballast volume move %s %s", name, to)
+	isDocker := func(h string) bool { return strings.HasPrefix(h, dockerHolder) }
 	switch {
 	case holders == nil:
-		return "attached there: stop what uses it, " + move
+		return "attached there; node " + to + " has all of it: stop what uses it, or type: " + move
 	case len(holders) == 0:
 		return "being detached"
+	case slices.ContainsFunc(holders, isDocker):
+		return "attached, and used by containers of Docker's there; node " + to + " has all of it: stop them, and start them on " + to + "; `docker ps --filter volume=" + name + "` there shows them"
 	}
-	return "attached, and held by " + strings.Join(holders, ", ") + ": stop what uses it, " + move
+	return "attached, and held by " + strings.Join(holders, ", ") + "; node " + to + " has all of it, and takes it over when you type: " + move
 }
 
 // holdersAt returns who holds an attached volume; nil: its node does not say.
