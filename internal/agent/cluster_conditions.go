@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ballast-io/ballast"
 	"github.com/ballast-io/ballast/internal/archiver"
@@ -94,7 +95,7 @@ func (n *node) noteAway() {
 		n.health.clear("", condNodeAway)
 		return
 	}
-	n.health.raise("", condNodeAway, fmt.Sprintf("Nodes are away: %s. Volumes with in-sync copies elsewhere go on; copies are made anew after %s.", strings.Join(away, ", "), n.cfg.ReplaceAfter),
+	n.health.raise("", condNodeAway, fmt.Sprintf("Nodes are away: %s. Volumes with in-sync copies elsewhere go on; copies are made anew after %s.", strings.Join(away, ", "), plainly(n.cfg.ReplaceAfter)),
 		"start the machine and its agent; or, when it is lost for good: ballast node rm "+away[0])
 }
 
@@ -126,6 +127,18 @@ func (n *node) noteQuorum(nodes []cluster.Node) {
 	}
 }
 
+// plainly writes a duration without the zeros at its end: 10m, not 10m0s.
+func plainly(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // noteArchives says that this node has not the archive that another one has: the history of a volume
 // that goes from the one to the other does not go with it.
 func (n *node) noteArchives(nodes []cluster.Node) {
@@ -155,9 +168,9 @@ func (n *node) noteArchives(nodes []cluster.Node) {
 func archivesTitle(node, own string, without, other []string, nodes int) string {
 	switch {
 	case own == noArchive && len(other) > 0:
-		return fmt.Sprintf("This node archives nothing, and %s do: what is written to a volume here is in no archive.", strings.Join(other, ", "))
+		return fmt.Sprintf("This node archives nothing, unlike %s: what is written to a volume here is in no archive.", strings.Join(other, ", "))
 	case own != noArchive && len(other) > 0:
-		return fmt.Sprintf("Not all nodes have the same archive: %s have another one than %s. The history of a volume begins anew when it goes from the one to the other; what is in the first can be restored on nodes that have it.", strings.Join(other, ", "), node)
+		return fmt.Sprintf("Not all nodes have the archive of %s: another one is used on %s. The history of a volume begins anew when it goes from the one to the other; what is in the first can be restored on nodes that have it.", node, strings.Join(other, ", "))
 	case own != noArchive && len(without) > 0 && len(without) < nodes:
 		return fmt.Sprintf("Nodes that archive nothing: %s. What is written to a volume there is in no archive.", strings.Join(without, ", "))
 	}
