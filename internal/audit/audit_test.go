@@ -138,7 +138,7 @@ func TestClass(t *testing.T) {
 		{"redis", "redis-server /etc/redis.conf", "/data", "primary"},
 		{"memcached:1.6", "", "/data", "cache"},
 		{"cassandra", "", "/var/lib/cassandra", "clustered"},
-		{"quay.io/coreos/etcd:v3.5.0", "", "/data", "clustered"},
+		{"registry.example/coreos/etcd:v3.5.0", "", "/data", "clustered"},
 		{"mariadb", "--wsrep-on=ON", "/var/lib/mysql", "clustered"},
 		{"mariadb", "", "/var/lib/mysql", "primary"},
 		{"mongo", "mongod --replSet rs0", "/data/db", "clustered"},

@@ -52,7 +52,7 @@ func appOf(image string, args []string) app {
 	return app{ballast.Primary, "nothing says that there is another copy"}
 }
 
-// baseName is the last word of an image's name: "docker.io/library/redis:7" is
+// baseName is the last word of an image's name: "registry.example/library/redis:7" is
 // "redis".
 func baseName(image string) string {
 	image, _, _ = strings.Cut(image, "@")

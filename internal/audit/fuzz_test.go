@@ -31,7 +31,7 @@ func FuzzLayer(f *testing.F) {
 
 // FuzzAppOf takes any image's name and arguments.
 func FuzzAppOf(f *testing.F) {
-	f.Add("docker.io/library/redis:7@sha256:aa", "--save")
+	f.Add("registry.example/library/redis:7@sha256:aa", "--save")
 	f.Add("", "")
 	f.Fuzz(func(t *testing.T, image, arg string) {
 		if class, why := appOf(image, []string{arg}).class("/data"); class == "" || why == "" {
