@@ -10,7 +10,7 @@
 //	bytes     96 pieces of 40 bytes to 128 KiB, one after the other, so that none begins
 //	          or ends with a block: overwritten in place, each time with fsync
 //	files     32 files of 4 to 64 KiB that are replaced: written beside, synced, renamed,
-//	          and the folder synced
+//	          and the folder synced, and the file again
 //
 // Every block says what it is, where it belongs and which write it is of, under a
 // checksum; the rest of it follows from that, so a block that is mixed of two is neither.
