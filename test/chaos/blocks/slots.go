@@ -99,7 +99,7 @@ func (s *slots) write(rng *rand.Rand, v history.Value, begin func(int, int) erro
 		return err
 	}
 	// The folder's sync alone may be a lie when the volume fails meanwhile; the file's, which needs the same
-	// commit, is not: docs/decisions/0008-ext4-after-an-error.md.
+	// commit, is not: docs/decisions/0008-a-folder-synced-after-an-error.md.
 	return errors.Join(syncDir(s.dir), f.Sync())
 }
 
